@@ -1,0 +1,32 @@
+# robovlms_ros. `make` alone lists the targets. Each does its own set-up, once.
+#   ROS=jazzy      the same against the ROS 2 Jazzy wheels (default: kilted)
+#   PYTHON=...     the interpreter to build the environment from (3.10 to 3.13)
+
+ROS ?= kilted
+export ROS
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+in_env := source scripts/env.sh &&
+
+.PHONY: help setup demo test lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## make the environment: .venv and the built interfaces
+	@scripts/setup.sh
+
+demo: setup ## replay real camera frames through both nodes over DDS and show the actions
+	@$(in_env) robovlms demo
+
+lint: setup ## ruff and mypy
+	@$(in_env) ruff check . && ruff format --check . && mypy
+
+format: setup ## let ruff mend what it can
+	@$(in_env) ruff check --fix . && ruff format .
+
+test: lint ## lint, then all tests
+	@$(in_env) python -m pytest
+
+clean: ## remove the environment and everything built
+	rm -rf .venv* build* install* log* .setup*.log demo_out *.egg-info
