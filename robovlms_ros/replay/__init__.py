@@ -1,0 +1,1 @@
+"""Recorded input: bags, and where their camera frames come from."""
