@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 in_env := source scripts/env.sh &&
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo demo-replay test lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -16,8 +16,12 @@ help: ## list the targets
 setup: ## make the environment: .venv and the built interfaces
 	@scripts/setup.sh
 
-demo: setup ## replay real camera frames through both nodes over DDS and show the actions
-	@$(in_env) robovlms demo
+demo: demo-replay ## the same as demo-replay
+
+# Footage of two SO-100 arms lies beside the checkouts of those who build this; a photograph comes with the package.
+footage := $(wildcard ../shared/data/real/so100_video.webp)
+demo-replay: setup ## replay real camera frames through both nodes over DDS and show the actions
+	@$(in_env) robovlms demo-replay $(if $(footage),--footage $(footage))
 
 lint: setup ## ruff and mypy
 	@$(in_env) ruff check . && ruff format --check . && mypy
