@@ -11,7 +11,7 @@ in_env := source scripts/env.sh &&
 .PHONY: help setup demo demo-replay test lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: ## make the environment: .venv and the built interfaces
 	@scripts/setup.sh

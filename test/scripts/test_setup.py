@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = "bash cat cksum cut df awk dirname find grep ls sed sort tail tr touch".split()
+TOOLS = ["bash", "cat", "cksum", "cut", "df", "awk", "dirname", "find", "grep", "ls", "sed", "sort", "tail", "tr"]
 
 
 @pytest.fixture
