@@ -1,0 +1,100 @@
+"""What a control step takes and gives: settings, requests, actions, and the reasons for giving none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robovlms_ros.policy.frames import FrameSet
+from robovlms_ros.policy.safety import Limits
+from robovlms_ros.policy.types import HistoryWindow
+
+
+class Profile(Protocol):
+    """What a controller needs of a robot profile: two changes of units, and limits for those who set none."""
+
+    def to_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn ``(N, 7)`` actions of a policy into metres, radians and gripper opening."""
+
+    def from_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Invert ``to_si``."""
+
+    def normalize(self, actions: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Turn ``(N, 7)`` actions of a policy into the model's normalised space."""
+
+
+class Hold(Enum):
+    """Why a step gave no action. The value reads as a state in diagnostics and logs."""
+
+    NO_CLOCK = "waiting for clock"
+    DISABLED = "disabled"
+    NO_INSTRUCTION = "waiting for an instruction"
+    STOPPED = "stopped: the instruction is empty"
+    NO_FRAME = "waiting for images"
+    UNMATCHED = "camera stamps differ by more than the slop"
+    NOT_DUE = "ahead of the rate"
+    STALE = "image too old"
+    OBSOLETE = "superseded during inference"
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """What may change between two steps; replaced as a whole."""
+
+    max_age_ns: int = 500_000_000
+    future_tolerance_ns: int = 200_000_000
+    rate: float = 0.0
+    """Most actions per second, paced by image stamps; 0 = one for each image."""
+    execute_horizon: int = 1
+    limits: Limits = field(default_factory=Limits)
+    watchdog_ns: int = 1_000_000_000
+    """Time without a new action after which the arm is stopped once; 0 = never."""
+    max_failures: int = 5
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that one inference needs, taken at one moment."""
+
+    episode: int
+    chosen: FrameSet
+    instruction: str
+    history: HistoryWindow
+    execute_horizon: int
+
+
+@dataclass(frozen=True)
+class LimitedChunk:
+    """A whole predicted chunk after limits: ``(N, 7)`` actions, in SI and normalised, ``(N,)`` saturated bits."""
+
+    actions: NDArray[np.float64]
+    normalized: NDArray[np.float32]
+    saturated: NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One action that may be published: ``action`` in metres, radians and gripper opening, after limits.
+
+    ``normalized`` is the same as the model would have said it. ``chunk`` is there only where the model has just
+    run; ``stop`` marks an action that no image asked for: no motion, gripper held, stamped now.
+    """
+
+    stamp_ns: int
+    episode: int
+    sequence: int
+    instruction: str
+    action: NDArray[np.float64]
+    normalized: NDArray[np.float32]
+    saturated: int = 0
+    step_index: int = 0
+    chunk_size: int = 1
+    chunk: LimitedChunk | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    stop: bool = False

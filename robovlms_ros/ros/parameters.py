@@ -1,0 +1,180 @@
+"""Parameters as data: one table drives declaration, validation, the YAML contract and the documentation.
+
+A node gives its table and a function that turns all values into a frozen settings object. A change is
+accepted only as a whole: every value passes its row, the settings object can be built, and then the node
+gets that object at once. A refused change has a reason that a user can act on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+Value = bool | int | float | str
+Changes = Literal["any time", "unconfigured", "at start"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter. Its type is that of ``default``; ``low`` and ``high`` are inclusive.
+
+    ``changes`` says when it may be set: at any time, only while the node is unconfigured (so that a failed
+    configuration can be cured), or only on the command line and in files.
+    """
+
+    name: str
+    default: Value
+    description: str
+    changes: Changes = "unconfigured"
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Any) -> str | None:
+        """Return what is wrong with ``value``, or None."""
+        if type(value) is not type(self.default):
+            return f"{self.name} must be {_type_name(self.default)}, not {value!r}"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{self.name} must be a finite number, not {value}"
+        if self.low is not None and not isinstance(value, str) and value < self.low:
+            return f"{self.name} must be at least {self.low:g}, not {value}"
+        if self.high is not None and not isinstance(value, str) and value > self.high:
+            return f"{self.name} must be at most {self.high:g}, not {value}"
+        if self.choices and value not in self.choices:
+            return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
+        return None
+
+    def allowed(self) -> str:
+        """Return the allowed values in words."""
+        words = _type_name(self.default)
+        if self.choices:
+            return f"{words}, one of {', '.join(self.choices)}"
+        if self.low is None:
+            return words
+        return (
+            f"{words}, {self.low:g} to {self.high:g}"
+            if self.high is not None
+            else f"{words}, {self.low:g} or more"
+        )
+
+    def descriptor(self) -> ParameterDescriptor:
+        """What `ros2 param describe` shows."""
+        descriptor = ParameterDescriptor(description=self.description, read_only=self.changes == "at start")
+        if self.choices:
+            descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
+        if self.low is not None and self.high is not None:
+            if isinstance(self.default, float):
+                descriptor.floating_point_range = [FloatingPointRange(from_value=self.low, to_value=self.high)]
+            else:
+                descriptor.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high))]
+        return descriptor
+
+
+class ParameterError(ValueError):
+    """Parameter values that cannot be used; names the parameter and what it must be."""
+
+
+class ParameterTable:
+    """The rows of one node."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = {row.name: row for row in rows}
+
+    def defaults(self) -> dict[str, Value]:
+        """All values as they are without any file or argument."""
+        return {name: row.default for name, row in self.rows.items()}
+
+    def markdown(self) -> str:
+        """The documentation table."""
+        lines = ["| parameter | default | allowed | may change | meaning |", "|---|---|---|---|---|"]
+        for row in self.rows.values():
+            default = f'`"{row.default}"`' if isinstance(row.default, str) else f"`{str(row.default).lower()}`"
+            lines.append(f"| `{row.name}` | {default} | {row.allowed()} | {row.changes} | {row.description} |")
+        return "\n".join(lines)
+
+
+class Parameters:
+    """The declared parameters of one node: current values, and the rules for changing them."""
+
+    def __init__(
+        self,
+        node: Node,
+        table: ParameterTable,
+        *,
+        locked: Callable[[], bool],
+        apply: Callable[[Mapping[str, Value]], None],
+    ) -> None:
+        """Declare ``table`` on ``node``.
+
+        While ``locked()`` only rows that change at any time may change. ``apply(values)`` gets all values with
+        the changes included, before they are accepted; a ValueError from it refuses them.
+        """
+        self._table = table
+        self._locked = locked
+        self._apply = apply
+        self._problems: dict[str, str] = {}
+        self._values = table.defaults()
+        for row in table.rows.values():
+            self._declare(node, row)
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def values(self) -> dict[str, Value]:
+        """Return all values. Raises ParameterError for one that was wrong at start and not corrected since."""
+        if self._problems:
+            raise ParameterError("; ".join(self._problems.values()))
+        return dict(self._values)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return one value; the default where the one given at start was wrong."""
+        return self._values[name]
+
+    def _declare(self, node: Node, row: Row) -> None:
+        # A wrong value in a file must leave a live node that says so, not a traceback out of its constructor.
+        try:
+            value = node.declare_parameter(row.name, row.default, row.descriptor()).value
+        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+            node.declare_parameter(row.name, row.default, row.descriptor(), ignore_override=True)
+            self._problems[row.name] = f"{error} ({row.allowed()})"
+            return
+        problem = row.check(value)
+        if problem:
+            self._problems[row.name] = problem
+        else:
+            self._values[row.name] = value
+
+    def _on_set(self, changes: Iterable[Parameter]) -> SetParametersResult:
+        rows = [
+            (self._table.rows[change.name], change.value) for change in changes if change.name in self._table.rows
+        ]
+        for row, value in rows:
+            problem = row.check(value)
+            if (
+                not problem
+                and row.changes == "unconfigured"
+                and self._locked()
+                and value != self._values[row.name]
+            ):
+                problem = f"{row.name} is read when the node configures; clean it up first (ros2 lifecycle set)"
+            if problem:
+                return SetParametersResult(successful=False, reason=problem)
+        values = {**self._values, **{row.name: value for row, value in rows}}
+        try:
+            self._apply(values)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self._values = values
+        for row, _ in rows:
+            self._problems.pop(row.name, None)
+        return SetParametersResult(successful=True)
+
+
+def _type_name(value: Value) -> str:
+    names = {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "a text"}
+    return names[type(value)]

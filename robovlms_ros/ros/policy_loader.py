@@ -1,0 +1,74 @@
+"""From parameters to a loaded policy. The one place of the nodes that reaches the torch side, when configured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from robovlms_ros.policy.decision import Profile
+from robovlms_ros.policy.types import Policy
+
+
+class LimitPair(Protocol):
+    """Norms of one action's translation in metres and rotation in radians."""
+
+    @property
+    def translation(self) -> float: ...
+    @property
+    def rotation(self) -> float: ...
+
+
+class RobotProfile(Profile, Protocol):
+    """What a node needs of a robot profile. ``step_duration`` in seconds."""
+
+    @property
+    def frame(self) -> str: ...
+    @property
+    def rotation_format(self) -> str: ...
+    @property
+    def step_duration(self) -> float: ...
+    @property
+    def limits(self) -> LimitPair: ...
+
+
+class RobotPolicy(Policy, Protocol):
+    """A policy with everything that a node tells an arm about it."""
+
+    @property
+    def profile(self) -> RobotProfile: ...
+    @property
+    def cameras(self) -> Sequence[str]: ...
+    @property
+    def special_tokens(self) -> Sequence[str]: ...
+
+
+PolicyFactory = Callable[[Mapping[str, Any]], RobotPolicy]
+
+
+def load_policy(values: Mapping[str, Any]) -> RobotPolicy:
+    """Load the model that the parameters under ``model.`` name.
+
+    Raises ValueError (ModelError is one) with a message that names the thing and the cure.
+    """
+    path = values["model.path"]
+    if not path:
+        raise ValueError(
+            "no model: set the parameter model.path (launch argument model:=) to the folder of a packed model; "
+            "'robovlms pack' makes one from a RoboVLMs configuration and checkpoint"
+        )
+    if not values["model.allow_download"] and not Path(path).expanduser().is_dir():
+        what = "is a file" if Path(path).expanduser().exists() else "does not exist"
+        raise ValueError(
+            f"model.path {path!r} {what}; it must be the folder of a packed model, made by 'robovlms pack'"
+        )
+    from robovlms_ros.policy.vla_policy import VLAPolicy
+
+    return VLAPolicy.load(
+        path,
+        policy_head=values["model.policy_head"],
+        device=values["model.device"],
+        dtype=values["model.dtype"],
+        preprocess=values["model.preprocess"],
+        allow_download=values["model.allow_download"],
+    )

@@ -1,0 +1,37 @@
+"""One QoS profile per kind of topic, and why."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+RELIABILITIES = ("best_effort", "reliable")
+
+
+def images(reliability: str) -> QoSProfile:
+    """Camera images: depth 1, because an old frame is worse than a lost one."""
+    policy = ReliabilityPolicy.RELIABLE if reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT
+    return _profile(policy, DurabilityPolicy.VOLATILE)
+
+
+def actions() -> QoSProfile:
+    """Actions and histories: reliable, depth 1, because an old action in a queue is worse than a lost one."""
+    return _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+
+
+def action_listener() -> QoSProfile:
+    """Actions on their way into the history, which wants each of them even after a pause of its process."""
+    return _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=64)
+
+
+def latched() -> QoSProfile:
+    """State that a late joiner must see: the model card; instructions that somebody latched."""
+    return _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def volatile() -> QoSProfile:
+    """Instructions from a plain publisher: a transient-local subscription hears nothing from those."""
+    return _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+
+
+def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy, depth: int = 1) -> QoSProfile:
+    return QoSProfile(reliability=reliability, durability=durability, history=HistoryPolicy.KEEP_LAST, depth=depth)
