@@ -1,0 +1,104 @@
+"""Builds a model from its configuration and the folder of its backbone, with weights still to come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
+from robovlms_ros.model.config import RoboVLMConfig
+from robovlms_ros.model.errors import ConfigError
+from robovlms_ros.model.registry import backbone_class
+
+
+def find_vlm_folder(config: RoboVLMConfig, config_folder: Path, vlm_dir: Path | None = None) -> Path:
+    """The folder with the backbone's ``config.json`` and tokenizer files.
+
+    ``vlm_dir`` is that folder itself or one that the configuration's path is relative to; without it the path
+    is relative to the configuration's own folder. Raises `ConfigError` with the places that were tried.
+    """
+    named = Path(config.vlm.pretrained_model_name_or_path).expanduser()
+    bases = [config_folder] if vlm_dir is None else [vlm_dir.expanduser()]
+    tried = [
+        *(bases if vlm_dir else []),
+        *(base / named for base in bases),
+        *(base / named.name for base in bases),
+    ]
+    for folder in tried:
+        if (folder / "config.json").is_file():
+            return folder
+    raise ConfigError(
+        f"no backbone in {', '.join(str(folder) for folder in tried)}: give the folder that holds the "
+        f"config.json and tokenizer files of {named.name} (its weights are not needed) as vlm_dir"
+    )
+
+
+def build_model(config: RoboVLMConfig, vlm_folder: Path, device: str = "meta") -> BaseRoboVLM:
+    """The network of ``config`` around the backbone described in ``vlm_folder``.
+
+    On the meta device (the default) no weight is allocated, only the tables that no checkpoint holds; on any
+    other device the weights are random.
+    """
+    from transformers import AutoConfig
+
+    cls = backbone_class(config.robovlm_name)
+    try:
+        backbone_config = AutoConfig.from_pretrained(vlm_folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{vlm_folder / 'config.json'} cannot be read: {error}") from error
+    if backbone_config.model_type != cls.model_type:
+        raise ConfigError(
+            f"{config.robovlm_name} needs a {cls.model_type!r} backbone, but {vlm_folder / 'config.json'} "
+            f"describes a {backbone_config.model_type!r}; use the folder that belongs to this model"
+        )
+    cls.adapt_backbone_config(backbone_config, config)
+    tokenizer = load_tokenizer(vlm_folder, config)
+    with torch.device(device):
+        backbone = _transformers_class(cls.backbone_class)(backbone_config)
+        model = cls(config, backbone, tokenizer)
+    _materialise_tables(backbone)
+    return model.eval()
+
+
+def load_tokenizer(folder: Path, config: RoboVLMConfig) -> Any:
+    """The tokenizer in ``folder``, with the configuration's additional special tokens and a padding token."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"no usable tokenizer in {folder}: {error}") from error
+    if config.tokenizer.additional_special_tokens:
+        tokenizer.add_special_tokens({"additional_special_tokens": config.tokenizer.additional_special_tokens})
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": "<PAD>"})
+    return tokenizer
+
+
+def _transformers_class(name: str) -> Any:
+    import transformers
+
+    return getattr(transformers, name)
+
+
+def _materialise_tables(backbone: Any) -> None:
+    """Fill position tables and the like, which a state_dict leaves out, on a backbone built on the meta device."""
+    for module in backbone.modules():
+        tables = [name for name, table in module.named_buffers(recurse=False) if table.is_meta]
+        for name in tables:
+            module._buffers[name] = torch.empty_like(module._buffers[name], device="cpu")
+        if tables:
+            # What transformers itself does for tables after loading; its parameters are still on meta, so
+            # nothing but the tables is written.
+            _owner(backbone, module)._init_weights(module)
+
+
+def _owner(backbone: nn.Module, module: nn.Module) -> Any:
+    """The innermost pretrained model around ``module``: its own configuration is what sizes the tables."""
+    from transformers import PreTrainedModel
+
+    owners = [m for m in backbone.modules() if isinstance(m, PreTrainedModel) and module in set(m.modules())]
+    return owners[-1]
