@@ -1,0 +1,202 @@
+"""What an arm is told and how: frame, rotation format, units, gripper, limits. One YAML file per robot.
+
+This is the only place where a model's numbers become a robot's, and back.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from robovlms_ros.model.config import RoboVLMConfig
+from robovlms_ros.model.errors import ProfileError
+from robovlms_ros.policy.action_range import ActionRange, scale, unscale
+from robovlms_ros.policy.gripper import ConsecutiveGripper, Gripper, StickyGripper, ThresholdGripper
+from robovlms_ros.policy.rotation import axis_angle_to_rpy, rpy_to_axis_angle
+from robovlms_ros.policy.share import shared_files
+
+Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
+Vector6 = Annotated[list[float], Field(min_length=6, max_length=6)]
+ACTION_DIM = 7
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class GripperProfile(_Section):
+    """Which state machine turns open/close answers into an opening; see `robovlms_ros.policy.gripper`."""
+
+    machine: Literal["threshold", "consecutive", "sticky"] = "threshold"
+    open_after: int = Field(default=2, gt=0)
+    hold_steps: int = Field(default=2, gt=0)
+    initial_opening: float = Field(default=1.0, ge=0, le=1)
+
+    def make(self) -> Gripper:
+        """A gripper at the start of an episode."""
+        if self.machine == "consecutive":
+            return ConsecutiveGripper(self.open_after)
+        if self.machine == "sticky":
+            return StickyGripper(self.hold_steps, self.initial_opening)
+        return ThresholdGripper()
+
+
+class Statistics(_Section):
+    """The 1 % and 99 % quantiles of the training actions: x y z in metres, roll pitch yaw in radians."""
+
+    q01: Vector6
+    q99: Vector6
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Statistics:
+        if any(low >= high for low, high in zip(self.q01, self.q99, strict=True)):
+            raise ValueError("every q01 must be below its q99")
+        return self
+
+
+class Units(_Section):
+    """Metres and radians per unit of `ActionChunk.actions`; 1 where actions already are metres and radians."""
+
+    translation: float = Field(default=1.0, gt=0)
+    rotation: float = Field(default=1.0, gt=0)
+
+
+class Limits(_Section):
+    """The largest step: norms of its translation in metres and of its rotation in radians."""
+
+    translation: float = Field(gt=0)
+    rotation: float = Field(gt=0)
+
+
+class Workspace(_Section):
+    """A box, in metres in the profile's frame, that the tool must not leave."""
+
+    min: Vector3
+    max: Vector3
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Workspace:
+        if any(low >= high for low, high in zip(self.min, self.max, strict=True)):
+            raise ValueError("every coordinate of min must be below that of max")
+        return self
+
+
+class RobotProfile(_Section):
+    """One robot's action space. The model predicts roll-pitch-yaw; ``rotation_format`` is what the arm is sent.
+
+    The profile of a loaded policy (`for_model`) also undoes the model's own normalisation.
+    """
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    frame: str = Field(min_length=1)
+    mode: Literal["delta"] = "delta"
+    rotation_format: Literal["rpy", "axis_angle"]
+    step_duration: float = Field(gt=0)
+    units: Units = Units()
+    statistics: Statistics | None = None
+    gripper: GripperProfile = GripperProfile()
+    limits: Limits
+    workspace: Workspace | None = None
+    _range: ActionRange = PrivateAttr(default_factory=ActionRange)
+    _action_scale: float = PrivateAttr(default=1.0)
+
+    def for_model(self, config: RoboVLMConfig) -> RobotProfile:
+        """This profile for one model's normalised actions. Raises `ProfileError` where they do not go together."""
+        if config.act_head is not None and config.act_head.action_dim != ACTION_DIM:
+            raise ProfileError(
+                f"the model predicts {config.act_head.action_dim} numbers per action, but robot profile "
+                f"{self.name!r} describes {ACTION_DIM} (translation, rotation, gripper)"
+            )
+        if config.tcp_rel:
+            raise ProfileError(
+                "tcp_rel is true: this model moves in the tool's frame, which no robot profile describes; set it "
+                "to false in the configuration to receive its actions as it predicts them"
+            )
+        bound = self.model_copy()
+        bound._range = ActionRange.of_model(config)
+        bound._action_scale = config.action_scale
+        return bound
+
+    def denormalize(self, normalized: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Model actions ``(..., 7)`` -> the robot's (robovlms.md, sections 5.2 and 6.3); the gripper is kept."""
+        actions = np.array(normalized, dtype=np.float64)
+        pose = self._range.denormalize(actions[..., :6])
+        if self.statistics is not None:
+            pose = scale(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
+        actions[..., :6] = pose
+        if self.rotation_format == "axis_angle":
+            actions[..., 3:6] = rpy_to_axis_angle(pose[..., 3:])
+        actions[..., :6] *= self._action_scale
+        return actions
+
+    def normalize(self, actions: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The inverse of `denormalize`, with the pose clipped to [-1, 1]: what an action history holds."""
+        normalized = np.array(actions, dtype=np.float64)
+        pose = normalized[..., :6] / self._action_scale
+        if self.rotation_format == "axis_angle":
+            pose[..., 3:] = axis_angle_to_rpy(pose[..., 3:])
+        if self.statistics is not None:
+            pose = unscale(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
+        normalized[..., :6] = np.clip(self._range.normalize(pose), -1, 1)
+        return normalized.astype(np.float32)
+
+    def to_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The robot's actions ``(..., 7)`` in metres and radians; only CALVIN's are not so already."""
+        return np.asarray(actions * self._per_unit)
+
+    def from_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of `to_si`."""
+        return np.asarray(actions / self._per_unit)
+
+    @property
+    def _per_unit(self) -> NDArray[np.float64]:
+        return np.array([self.units.translation] * 3 + [self.units.rotation] * 3 + [1.0])
+
+
+def load_profile(robot: str | Path) -> RobotProfile:
+    """The profile of a robot by its name (`config/robots/NAME.yaml`) or from your own YAML file.
+
+    Raises `ProfileError` naming the key, or the profiles that exist.
+    """
+    return _parse(_find(robot))
+
+
+def profile_path(robot: str | Path) -> Path:
+    """Where `load_profile` finds the profile."""
+    return _find(robot)
+
+
+def _find(robot: str | Path) -> Path:
+    known = shared_files("config/robots", "*.yaml")
+    if str(robot) in known:
+        return known[str(robot)]
+    path = Path(robot).expanduser()
+    if path.is_file():
+        return path
+    raise ProfileError(
+        f"no robot profile {str(robot)!r}; there are {', '.join(sorted(known)) or 'none installed'}, "
+        "or give the path of your own YAML file"
+    )
+
+
+def _parse(path: Path) -> RobotProfile:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ProfileError(f"robot profile {path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ProfileError(f"robot profile {path} must map keys to values, like those in config/robots")
+    try:
+        return RobotProfile.model_validate(content)
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(str(part) for part in problem['loc']) or 'profile'}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        )
+        raise ProfileError(f"robot profile {path}: {'; '.join(problems)}; correct these keys") from error
