@@ -1,0 +1,36 @@
+"""The ``robovlms`` command. Nothing heavy is imported before a command runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from robovlms_ros.cli.demo_replay import demo_replay
+from robovlms_ros.cli.inspect import inspect
+from robovlms_ros.cli.pack import pack
+from robovlms_ros.cli.untrained import untrained
+from robovlms_ros.model.errors import ModelError
+
+app = typer.Typer(
+    name="robovlms",
+    help="Prepare and examine RoboVLMs models for a robot.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command()(pack)
+app.command()(inspect)
+app.command()(untrained)
+app.command()(demo_replay)
+
+
+def main() -> None:
+    """Run the command; a `ModelError` becomes one line and exit status 1."""
+    try:
+        app()
+    except ModelError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
