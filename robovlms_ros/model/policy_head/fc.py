@@ -10,13 +10,11 @@ from robovlms_ros.model.policy_head.base_policy import ActionOutput, BasePolicyH
 
 def feature_mlp(in_features: int, out_features: int) -> nn.Sequential:
     """Two linear layers with a ReLU between, the hidden one half as wide as the input (Xavier, zero bias)."""
-    layers = nn.Sequential(
-        nn.Linear(in_features, in_features // 2), nn.ReLU(), nn.Linear(in_features // 2, out_features)
-    )
-    for linear in (layers[0], layers[2]):
+    first, second = nn.Linear(in_features, in_features // 2), nn.Linear(in_features // 2, out_features)
+    for linear in (first, second):
         nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(linear.bias)
-    return layers
+    return nn.Sequential(first, nn.ReLU(), second)
 
 
 class FCDecoder(BasePolicyHead):

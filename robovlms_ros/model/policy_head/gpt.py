@@ -60,5 +60,6 @@ class GPTDecoder(BasePolicyHead):
         return self.decode(hidden)
 
     def _project(self, tokens: Tensor) -> Tensor:
-        projected: Tensor = self.fc(self.pool(tokens).unflatten(-1, (self.latent, -1)))
+        pooled = self.pool(tokens)
+        projected: Tensor = self.fc(pooled.view(*pooled.shape[:-1], self.latent, -1))
         return projected.flatten(-2)

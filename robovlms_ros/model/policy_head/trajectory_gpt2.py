@@ -49,7 +49,7 @@ class Attention(nn.Module):
         self.c_attn = Conv1D(width, 3 * width)
         self.c_proj = Conv1D(width, width)
         self.resid_dropout = nn.Dropout(_DROPOUT)
-        self.register_load_state_dict_pre_hook(_drop_buffers)
+        self.register_load_state_dict_pre_hook(_drop_buffers)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor, past: KeyValues | None) -> tuple[Tensor, KeyValues]:
         """``(B, n, width)`` -> the same, and the keys and values of all positions so far.
