@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from torch import Tensor
 from robovlms_ros.model.errors import WeightsError
 
 Tensors = dict[str, Tensor]
+_FOREIGN_OBJECT = re.compile(r"(?:GLOBAL|Unsupported class|Trying to instantiate class|function) ([\w.]+\.\w+)")
 
 
 def read_checkpoint(path: str | Path) -> Tensors:
@@ -35,36 +38,37 @@ def read_checkpoint(path: str | Path) -> Tensors:
         raise WeightsError(f"checkpoint {path} does not exist; check the path")
     if path.stat().st_size == 0:
         raise WeightsError(f"checkpoint {path} is empty (0 bytes); copy or download it again")
-    content = load_file(path) if _is_safetensors(path) else _read_torch(path)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     return _rename(_state_dict(content, path), path)
 
 
-def _is_safetensors(path: Path) -> bool:
-    if path.suffix != ".safetensors":
-        return False
+def _read_safetensors(path: Path) -> Tensors:
     try:
-        load_file(path)
+        return load_file(path)
     except SafetensorError as error:
         raise WeightsError(f"checkpoint {path} is damaged ({error}); copy or download it again") from error
-    return True
 
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
+        # Torch's own message advises to switch the protection off, so it is not passed on.
+        name = _FOREIGN_OBJECT.search(str(error))
+        if name is None:
+            raise _damaged(path) from error
         raise WeightsError(
-            f"checkpoint {path} holds more than tensors and was refused, because loading it could run code: "
-            f"{_first_line(error)}. Save its state_dict alone, with torch.save or as .safetensors"
+            f"checkpoint {path} holds a Python object ({name[1]}) and was refused, because loading it could run "
+            "code; where you trust its source, save its state_dict alone, with torch.save or as .safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"checkpoint {path} is damaged or no PyTorch file ({_first_line(error)}); copy or download it again"
-        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(path) from error
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _damaged(path: Path) -> WeightsError:
+    return WeightsError(f"checkpoint {path} is cut short, damaged or no PyTorch file; copy or download it again")
 
 
 def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:

@@ -34,8 +34,10 @@ def policy_head_class(name: str) -> type[BasePolicyHead]:
 
 
 def _lookup(name: str, own: Mapping[str, str], group: str, key: str) -> Any:
-    known = {entry.name: entry.value for entry in entry_points(group=group)} | dict(own)
-    if name not in known:
-        raise ConfigError(f"{key} is {name!r}; this installation has {', '.join(sorted(known))}")
-    module, _, attribute = known[name].partition(":")
-    return getattr(import_module(module), attribute)
+    if name in own:
+        module, _, attribute = own[name].partition(":")
+        return getattr(import_module(module), attribute)
+    others = {entry.name: entry for entry in entry_points(group=group)}
+    if name not in others:
+        raise ConfigError(f"{key} is {name!r}; this installation has {', '.join(sorted({*own, *others}))}")
+    return others[name].load()

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from robovlms_ros.model.config import RoboVLMConfig
+from robovlms_ros.model.text_template import DEFAULT_TEMPLATE, TEMPLATES
+
 
 class MergedSequence(NamedTuple):
     """``embeddings`` ``(B, n, D)``, ``mask`` ``(B, n)`` bool (None: all valid), and where ACT is."""
@@ -66,3 +69,12 @@ def merge(
         mask_blocks.append(history.valid)
     mask_blocks += [kept.new_full((batch, action.shape[0]), not hide_action), kept[:, end:]]
     return MergedSequence(embeddings, torch.cat(mask_blocks, dim=1), where)
+
+
+def longest_sequence(config: RoboVLMConfig, tokens_per_image: int) -> int:
+    """An upper bound of ``n``: every frame of the window with both cameras, text, history and ACT."""
+    head = config.act_head
+    frames = 1 if head is None or head.history_type == "post" else config.window_size
+    text = TEMPLATES.get(config.model, DEFAULT_TEMPLATE).max_tokens
+    history = config.act_encoder.window if config.act_encoder else 0
+    return frames * (2 * tokens_per_image + text + history + (head.latent if head else 0))

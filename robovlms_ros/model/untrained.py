@@ -15,6 +15,7 @@ import torch
 
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.model.config_reader import parse_config
+from robovlms_ros.model.errors import ConfigError
 from robovlms_ros.model.vlm_builder import build_model
 
 _WORDS = (
@@ -58,6 +59,8 @@ def write_untrained(
         seed: of the random weights; the same seed gives the same model.
         action_encoder: whether it takes the previous actions, ``window`` of them, as tokens.
     """
+    if image_size % 14:
+        raise ConfigError(f"image_size is {image_size}; Kosmos-2 needs a multiple of its patches of 14 pixels")
     vlm = folder / "vlm"
     vlm.mkdir(parents=True, exist_ok=True)
     tokenizer = _train_tokenizer()

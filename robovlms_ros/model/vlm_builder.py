@@ -54,6 +54,12 @@ def build_model(config: RoboVLMConfig, vlm_folder: Path, device: str = "meta") -
             f"{config.robovlm_name} needs a {cls.model_type!r} backbone, but {vlm_folder / 'config.json'} "
             f"describes a {backbone_config.model_type!r}; use the folder that belongs to this model"
         )
+    image_size = getattr(getattr(backbone_config, "vision_config", None), "image_size", config.image_size)
+    if image_size != config.image_size:
+        raise ConfigError(
+            f"image_size is {config.image_size}, but the backbone in {vlm_folder} takes images of {image_size}; "
+            "set image_size to that"
+        )
     cls.adapt_backbone_config(backbone_config, config)
     tokenizer = load_tokenizer(vlm_folder, config)
     with torch.device(device):

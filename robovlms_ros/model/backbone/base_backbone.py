@@ -20,8 +20,7 @@ from robovlms_ros.model.text_template import DEFAULT_TEMPLATE, TEMPLATES
 class BaseRoboVLM(nn.Module, ABC):
     """Images and an instruction go through a language model; a policy head reads its answer at the ACT token.
 
-    A subclass names its parts: the transformers class, the text model, the word embedding, the width of the
-    tokens and how images become tokens. The state_dict has upstream's keys: ``backbone.*``, ``act_head.*`` and
+    A subclass says where its parts are and how images become tokens. The state_dict has upstream's keys: ``backbone.*``, ``act_head.*`` and
     ``action_token``; ``act_encoder.*`` where the configuration asks for it.
 
     Args:
@@ -34,6 +33,12 @@ class BaseRoboVLM(nn.Module, ABC):
     """Name of the class in transformers."""
     model_type: ClassVar[str]
     """``model_type`` in the backbone's own ``config.json``."""
+    text_tower_path: ClassVar[str]
+    """Where in the backbone the language model without its output layer is."""
+    vision_tower_path: ClassVar[str]
+    """Where the image encoder is."""
+    word_embedding_path: ClassVar[str]
+    """Where the embedding of text tokens is."""
     # The constants of CLIP's preprocessing, which most backbones use.
     image_mean: ClassVar[tuple[float, float, float]] = (0.48145466, 0.4578275, 0.40821073)
     image_std: ClassVar[tuple[float, float, float]] = (0.26862954, 0.26130258, 0.27577711)
@@ -60,24 +65,24 @@ class BaseRoboVLM(nn.Module, ABC):
         """Adjust the backbone's own configuration in place before the backbone is built."""
 
     @property
-    @abstractmethod
     def hidden_size(self) -> int:
         """Width ``D`` of the language model's tokens."""
+        return int(self.word_embedding.embedding_dim)
 
     @property
-    @abstractmethod
-    def text_tower(self) -> nn.Module:
+    def text_tower(self) -> Any:
         """The language model without its output layer: embeddings in, hidden states after the final norm out."""
+        return self.backbone.get_submodule(self.text_tower_path)
 
     @property
-    @abstractmethod
-    def vision_tower(self) -> nn.Module:
+    def vision_tower(self) -> Any:
         """The image encoder."""
+        return self.backbone.get_submodule(self.vision_tower_path)
 
     @property
-    @abstractmethod
-    def word_embedding(self) -> nn.Embedding:
+    def word_embedding(self) -> Any:
         """The embedding of text tokens."""
+        return self.backbone.get_submodule(self.word_embedding_path)
 
     @abstractmethod
     def image_features(self, pixels: Tensor) -> Tensor:
