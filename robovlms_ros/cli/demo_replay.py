@@ -35,7 +35,7 @@ def demo_replay(
 
     Example: robovlms demo-replay --footage my_camera/ --instruction "open the drawer"
     """
-    from robovlms_ros.model.untrained import make_untrained
+    from robovlms_ros.cli.untrained import untrained
     from robovlms_ros.replay.bag import BagError, open_bag, write_camera_bag
     from robovlms_ros.replay.footage import FootageError, load_footage
     from robovlms_ros.replay.live_run import LiveRunError, run_live
@@ -54,9 +54,8 @@ def demo_replay(
             image_topic=IMAGE_TOPIC,
             instruction_topic=INSTRUCTION_TOPIC,
         )
-        with console.status("making a small Kosmos-2 with random weights"):
-            model = make_untrained(out / "model")
-        console.print(f"model: {model} [yellow](random weights: its actions mean nothing)[/]", highlight=False)
+        with console.status("making a small Kosmos-2 with random weights and an action encoder"):
+            untrained(out / "model", action_encoder=True)
         with open_bag(out / "bag") as bag, _progress(console) as progress:
             task = progress.add_task("starting the nodes", total=len(source.frames))
 
@@ -65,7 +64,7 @@ def demo_replay(
 
             run = run_live(
                 bag,
-                model,
+                out / "model",
                 image_topic=IMAGE_TOPIC,
                 instruction_topic=INSTRUCTION_TOPIC,
                 on_image=on_image,
