@@ -27,6 +27,8 @@ else
   export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
   # By default Fast DDS silently drops almost half of the frames of a 640x480 camera.
   export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$robovlms_root/config/fastdds.xml}"
-  export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$FASTDDS_DEFAULT_PROFILES_FILE}"
+  # Jazzy and older read this name; newer ones warn about it.
+  [ "$ROS_DISTRO" != jazzy ] ||
+    export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$FASTDDS_DEFAULT_PROFILES_FILE}"
 fi
 unset robovlms_root robovlms_suffix robovlms_venv robovlms_prefix robovlms_python

@@ -70,7 +70,7 @@ def demo_replay(
                 on_image=on_image,
             )
     except (BagError, FootageError, LiveRunError) as error:
-        console.print(f"[red]demo: {error}[/]", highlight=False)
+        console.print(f"[red]demo:[/] {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
     console.print(_action_table(run))
     console.print(_summary(run), highlight=False)
