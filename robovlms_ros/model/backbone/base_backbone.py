@@ -20,8 +20,8 @@ from robovlms_ros.model.text_template import DEFAULT_TEMPLATE, TEMPLATES
 class BaseRoboVLM(nn.Module, ABC):
     """Images and an instruction go through a language model; a policy head reads its answer at the ACT token.
 
-    A subclass says where its parts are and how images become tokens. The state_dict has upstream's keys: ``backbone.*``, ``act_head.*`` and
-    ``action_token``; ``act_encoder.*`` where the configuration asks for it.
+    A subclass says where its parts are and how images become tokens. The state_dict has upstream's keys:
+    ``backbone.*``, ``act_head.*`` and ``action_token``; ``act_encoder.*`` where the configuration asks for it.
 
     Args:
         config: the model's configuration.
