@@ -119,6 +119,12 @@ class Controller:
         self._received = None
         self._ring.clear(self.episode)
 
+    def restart(self) -> None:
+        """Begin anew after a pause: a new episode, unless nothing has happened in this one."""
+        self.failures = 0
+        if self.sequence or (self._session_key and self._session_key[0] == self.episode):
+            self.new_episode()
+
     def observe_clock(self, now_ns: int) -> bool:
         """Note the time; a jump back (a bag that loops) starts an episode and disarms the watchdog."""
         jumped = now_ns < self._now_ns - CLOCK_JUMP_NS

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from robovlms_ros.model.errors import ObservationError
 from robovlms_ros.policy.controller import Controller
 from robovlms_ros.policy.decision import Action, Hold, Request
 from robovlms_ros.policy.frames import FrameError
@@ -50,9 +51,7 @@ class InferenceThread:
     def start(self) -> None:
         """Begin to run steps. Raises ValueError while an inference of the last run has not come back."""
         if self._thread is not None and self._thread.is_alive():
-            raise ValueError(
-                f"the last inference has not returned for {self.busy_for:.1f} s; try again when it has"
-            )
+            raise ValueError(f"an inference has been running for {self.busy_for:.1f} s; try again when it is done")
         self._running = self._woken = True
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
@@ -63,7 +62,7 @@ class InferenceThread:
         self.condition.notify()
 
     def halt(self) -> None:
-        """Publish nothing from now on; the result of a running inference is discarded. Call with ``condition`` held."""
+        """Publish nothing from now on, not even a result that is on its way. Call with ``condition`` held."""
         self._running = False
         self.condition.notify()
 
@@ -75,16 +74,21 @@ class InferenceThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while True:
-            with self.condition:
-                request = self._wait_for_request()
-            if request is None:
-                return
-            self._inferring_since = time.monotonic()
-            try:
+        try:
+            while True:
+                with self.condition:
+                    request = self._wait_for_request()
+                if request is None:
+                    return
+                self._inferring_since = time.monotonic()
                 self._step(request)
-            finally:
                 self._inferring_since = None
+        except Exception as error:  # ours, not the policy's: without this the thread would end unnoticed
+            with self.condition:
+                self._running = False
+            self._exhausted(f"the inference thread failed: {error!r}")
+        finally:
+            self._inferring_since = None
 
     def _wait_for_request(self) -> Request | None:
         """Return what to infer from, or None once halted. The condition is held."""
@@ -102,10 +106,11 @@ class InferenceThread:
     def _step(self, request: Request) -> None:
         try:
             chunk = self._controller.infer(request)
-        except FrameError as error:
+        except (FrameError, ObservationError) as error:  # a fault of the input: the session is as before
+            reason = "undecodable image" if isinstance(error, FrameError) else "unusable observation"
             with self.condition:
-                self._controller.counts["undecodable image"] += 1
-            self._dropped("image", error)
+                self._controller.counts[reason] += 1
+            self._dropped(reason, error)
         except Exception as error:
             self._fail(request, error)
         else:

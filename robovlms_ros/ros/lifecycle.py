@@ -20,6 +20,8 @@ class ManagedNode(LifecycleNode):
     """
 
     lifecycle_state = "unconfigured"
+    last_error = ""
+    """Why the last transition failed; empty after one that did not."""
 
     def configure(self) -> None:
         """Acquire everything. After an exception ``release`` follows and the node stays unconfigured."""
@@ -76,6 +78,7 @@ class ManagedNode(LifecycleNode):
         self._succeeds("release")
 
     def _arrive(self, state: str) -> TransitionCallbackReturn:
+        self.last_error = ""
         self.lifecycle_state = state
         return TransitionCallbackReturn.SUCCESS
 
@@ -84,8 +87,10 @@ class ManagedNode(LifecycleNode):
         try:
             run()
         except ValueError as error:
-            self.get_logger().error(f"cannot {hook}: {error}")
-        except Exception:
+            self.last_error = f"cannot {hook}: {error}"
+            self.get_logger().error(self.last_error)
+        except Exception as error:
+            self.last_error = f"cannot {hook}: {error!r}"
             self.get_logger().error(f"cannot {hook}, unexpectedly:\n{traceback.format_exc()}")
         else:
             return True

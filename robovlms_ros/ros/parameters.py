@@ -58,11 +58,8 @@ class Row:
             return f"{words}, one of {', '.join(self.choices)}"
         if self.low is None:
             return words
-        return (
-            f"{words}, {self.low:g} to {self.high:g}"
-            if self.high is not None
-            else f"{words}, {self.low:g} or more"
-        )
+        upper = f", at most {self.high:g}" if self.high is not None else ""
+        return f"{words}, at least {self.low:g}{upper}"
 
     def descriptor(self) -> ParameterDescriptor:
         """What `ros2 param describe` shows."""
@@ -125,20 +122,26 @@ class Parameters:
             self._declare(node, row)
         node.add_on_set_parameters_callback(self._on_set)
 
-    def values(self) -> dict[str, Value]:
+    def values(self) -> dict[str, Any]:
         """Return all values. Raises ParameterError for one that was wrong at start and not corrected since."""
-        if self._problems:
-            raise ParameterError("; ".join(self._problems.values()))
+        if self.problem:
+            raise ParameterError(self.problem)
         return dict(self._values)
 
-    def __getitem__(self, name: str) -> Any:
-        """Return one value; the default where the one given at start was wrong."""
-        return self._values[name]
+    @property
+    def problem(self) -> str:
+        """What was wrong at start and has not been corrected since; empty where all is well."""
+        return "; ".join(self._problems.values())
+
+    @property
+    def current(self) -> dict[str, Any]:
+        """All values, with the default in place of one that was wrong at start."""
+        return dict(self._values)
 
     def _declare(self, node: Node, row: Row) -> None:
         # A wrong value in a file must leave a live node that says so, not a traceback out of its constructor.
         try:
-            value = node.declare_parameter(row.name, row.default, row.descriptor()).value
+            value: Any = node.declare_parameter(row.name, row.default, row.descriptor()).value
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             node.declare_parameter(row.name, row.default, row.descriptor(), ignore_override=True)
             self._problems[row.name] = f"{error} ({row.allowed()})"
@@ -149,19 +152,14 @@ class Parameters:
         else:
             self._values[row.name] = value
 
-    def _on_set(self, changes: Iterable[Parameter]) -> SetParametersResult:
-        rows = [
-            (self._table.rows[change.name], change.value) for change in changes if change.name in self._table.rows
-        ]
+    def _on_set(self, changes: Iterable[Parameter[Any]]) -> SetParametersResult:
+        known = self._table.rows
+        rows = [(known[change.name], change.value) for change in changes if change.name in known]
         for row, value in rows:
             problem = row.check(value)
-            if (
-                not problem
-                and row.changes == "unconfigured"
-                and self._locked()
-                and value != self._values[row.name]
-            ):
-                problem = f"{row.name} is read when the node configures; clean it up first (ros2 lifecycle set)"
+            changed = value != self._values[row.name]
+            if not problem and changed and row.changes == "unconfigured" and self._locked():
+                problem = f"{row.name} is read when the node configures; clean the node up first"
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
         values = {**self._values, **{row.name: value for row, value in rows}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,33 +16,48 @@ class LimitPair(Protocol):
     """Norms of one action's translation in metres and rotation in radians."""
 
     @property
-    def translation(self) -> float: ...
+    def translation(self) -> float:
+        """Metres."""
+
     @property
-    def rotation(self) -> float: ...
+    def rotation(self) -> float:
+        """Radians."""
 
 
 class RobotProfile(Profile, Protocol):
     """What a node needs of a robot profile. ``step_duration`` in seconds."""
 
     @property
-    def frame(self) -> str: ...
+    def frame(self) -> str:
+        """Frame of translation and rotation."""
+
     @property
-    def rotation_format(self) -> str: ...
+    def rotation_format(self) -> str:
+        """``"rpy"`` or ``"axis_angle"``."""
+
     @property
-    def step_duration(self) -> float: ...
+    def step_duration(self) -> float:
+        """Nominal time of one action in seconds."""
+
     @property
-    def limits(self) -> LimitPair: ...
+    def limits(self) -> LimitPair:
+        """Largest motion of one action."""
 
 
 class RobotPolicy(Policy, Protocol):
     """A policy with everything that a node tells an arm about it."""
 
     @property
-    def profile(self) -> RobotProfile: ...
+    def profile(self) -> RobotProfile:
+        """The robot that it was trained for."""
+
     @property
-    def cameras(self) -> Sequence[str]: ...
+    def cameras(self) -> Sequence[str]:
+        """Names of the cameras that it takes, ``"static"`` and perhaps ``"hand"``."""
+
     @property
-    def special_tokens(self) -> Sequence[str]: ...
+    def special_tokens(self) -> Sequence[str]:
+        """Texts that an instruction must not contain."""
 
 
 PolicyFactory = Callable[[Mapping[str, Any]], RobotPolicy]
@@ -72,3 +89,11 @@ def load_policy(values: Mapping[str, Any]) -> RobotPolicy:
         preprocess=values["model.preprocess"],
         allow_download=values["model.allow_download"],
     )
+
+
+def unload() -> None:
+    """Give the memory of a policy back that nobody refers to any more, a GPU's included."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

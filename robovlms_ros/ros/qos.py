@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 RELIABILITIES = ("best_effort", "reliable")
 
@@ -31,6 +39,15 @@ def latched() -> QoSProfile:
 def volatile() -> QoSProfile:
     """Instructions from a plain publisher: a transient-local subscription hears nothing from those."""
     return _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+
+
+def on_mismatch(report: Callable[[], None]) -> SubscriptionEventCallbacks:
+    """Call ``report`` when a publisher appears whose QoS keeps its messages from a subscription."""
+
+    def incompatible(event: Any) -> None:
+        report()
+
+    return SubscriptionEventCallbacks(incompatible_qos=incompatible)
 
 
 def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy, depth: int = 1) -> QoSProfile:

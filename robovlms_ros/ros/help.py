@@ -1,0 +1,62 @@
+"""The text behind `--help`: short enough to read, generated from the tables that the node itself uses."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from robovlms_ros.ros.parameters import ParameterTable
+
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A topic or service of a node. ``name`` as it is remapped."""
+
+    name: str
+    kind: Literal["subscribes", "publishes", "serves"]
+    type: str
+    meaning: str
+
+
+def wants_help(arguments: Sequence[str]) -> bool:
+    """Whether the command line asks for help."""
+    return any(argument in ("-h", "--help") for argument in arguments[1:])
+
+
+def help_text(
+    executable: str,
+    summary: str,
+    endpoints: Sequence[Endpoint],
+    parameters: ParameterTable,
+    examples: Sequence[str],
+) -> str:
+    """Return the whole help of one executable."""
+    parts = [f"ros2 run robovlms_ros {executable} [--ros-args ...]", "", textwrap.fill(summary, WIDTH)]
+    for kind in ("subscribes", "publishes", "serves"):
+        rows = [(e.name, f"{e.type}: {e.meaning}") for e in endpoints if e.kind == kind]
+        if rows:
+            parts += ["", f"{kind.capitalize()}:", *_columns(rows)]
+    rows = []
+    for row in parameters.rows.values():
+        default = f'"{row.default}"' if isinstance(row.default, str) else str(row.default).lower()
+        choices = f" One of: {', '.join(row.choices)}." if row.choices else ""
+        rows.append((row.name, f"[{default}] {row.description}{choices}"))
+    parts += ["", "Parameters [default] (-p NAME:=VALUE, or a file with --params-file):", *_columns(rows)]
+    parts += ["", "Examples:", *(f"  {example}" for example in examples)]
+    return "\n".join(parts)
+
+
+def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    width = max(len(name) for name, _ in rows)
+    lines = []
+    for name, meaning in rows:
+        lines.append(
+            textwrap.fill(
+                meaning, WIDTH, initial_indent=f"  {name:<{width}}  ", subsequent_indent=" " * (width + 4)
+            )
+        )
+    return lines

@@ -1,0 +1,254 @@
+"""Everything of the vla_node that exists only while it is configured: policy, controller, thread, topics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from rclpy.duration import Duration
+from std_msgs.msg import String
+
+from robovlms_ros.policy.controller import Controller
+from robovlms_ros.policy.decision import Action, ControlSettings
+from robovlms_ros.policy.frames import Frame
+from robovlms_ros.policy.instruction import InstructionError, clean_instruction
+from robovlms_ros.policy.safety import check_chunk
+from robovlms_ros.policy.types import Observation
+from robovlms_ros.ros import qos
+from robovlms_ros.ros.camera_input import CameraInput
+from robovlms_ros.ros.clock import now_ns, steady_timer
+from robovlms_ros.ros.diagnostics import Latencies
+from robovlms_ros.ros.inference_thread import InferenceThread
+from robovlms_ros.ros.interfaces import ActionHistory, VLAAction, VLAActionChunk
+from robovlms_ros.ros.lifecycle import ManagedNode
+from robovlms_ros.ros.messages import ActionSpace, MessageError, action_message, chunk_message, history_window
+from robovlms_ros.ros.parameter_tables import control_settings, sync_slop_ns
+from robovlms_ros.ros.policy_loader import RobotPolicy
+
+WATCH_PERIOD = 0.05
+JOIN_TIMEOUT = 0.5
+
+
+class VLARuntime:
+    """Wires topics to a `Controller` and its `InferenceThread`. Made by configure, destroyed by cleanup.
+
+    ``give_up(message)`` is called, from the inference thread, when the node should deactivate itself.
+    """
+
+    def __init__(
+        self, node: ManagedNode, policy: RobotPolicy, values: Mapping[str, Any], give_up: Callable[[str], None]
+    ) -> None:
+        self._node = node
+        self.policy = policy
+        self.cameras = used_cameras(policy, values)
+        profile = policy.profile
+        self.space = ActionSpace(
+            frame=values["action_frame"] or profile.frame,
+            rotation_format=profile.rotation_format,
+            step_duration=profile.step_duration,
+            model_id=str(policy.card["model_id"]),
+        )
+        self.controller = Controller(
+            policy.session,
+            profile,
+            self.cameras,
+            self.settings(values),
+            sync_slop_ns=sync_slop_ns(values),
+            history_length=values["history.length"],
+            internal_history=values["history.source"] == "internal",
+        )
+        self.thread = InferenceThread(
+            self.controller, lambda: now_ns(node), self._publish, self._on_dropped, give_up
+        )
+        self.published = 0
+        self.last_published_ns = 0
+        self.latency = Latencies()
+        self.stages: dict[str, Latencies] = {}
+        self._last_instruction: str | None = None
+        self._create_entities(values)
+
+    def settings(self, values: Mapping[str, Any]) -> ControlSettings:
+        """Return the settings that ``values`` make. Raises ValueError where they do not fit the model."""
+        settings = control_settings(values, self.policy.profile.limits)
+        chunk = self.policy.card.get("chunk")
+        if isinstance(chunk, int) and settings.execute_horizon > chunk:
+            raise ValueError(f"chunk.horizon is {settings.execute_horizon} but the model predicts {chunk} actions")
+        return settings
+
+    # -- what the node asks for
+
+    def start(self) -> None:
+        """Begin to act, with an episode in which nothing has happened yet."""
+        with self.thread.condition:
+            self.controller.restart()
+        self.latency.clear()
+        self.thread.start()
+
+    def stop_arm(self) -> None:
+        """Publish one stop action if the arm may be moving, and nothing after it. Safe from any thread."""
+        with self.thread.condition:
+            self.thread.halt()
+            self._stop_once()
+
+    def join(self) -> bool:
+        """Wait for the inference thread, in bounded time; return whether it ended."""
+        return self.thread.join(JOIN_TIMEOUT)
+
+    def apply(self, settings: ControlSettings) -> None:
+        """Use ``settings`` from the next step on."""
+        with self.thread.condition:
+            if not settings.enabled:
+                self._stop_once()
+            self.controller.settings = settings
+            self.thread.wake()
+
+    def reset(self) -> int:
+        """Start a new episode and return its number."""
+        with self.thread.condition:
+            self.controller.new_episode()
+            self.thread.wake()
+            return self.controller.episode
+
+    def destroy(self) -> None:
+        """Give all entities back."""
+        self._action.wait_for_all_acked(Duration(seconds=0.2))  # the stop action must not die with its writer
+        self._node.destroy_timer(self._watch_timer)
+        for camera in self._inputs:
+            camera.destroy()
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        for publisher in (self._action, self._chunk):
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._node.destroy_publisher(self._model_info)
+
+    @property
+    def inputs(self) -> list[CameraInput]:
+        """One per camera that is used."""
+        return self._inputs
+
+    # -- wiring
+
+    def _create_entities(self, values: Mapping[str, Any]) -> None:
+        node = self._node
+        self._action = node.create_lifecycle_publisher(VLAAction, "action", qos.actions())
+        self._chunk = node.create_lifecycle_publisher(VLAActionChunk, "action_chunk", qos.actions())
+        self._model_info = node.create_publisher(String, "~/model_info", qos.latched())
+        self._model_info.publish(String(data=json.dumps(self._card())))
+        self._inputs = [CameraInput(node, camera, values, self._offer) for camera in self.cameras]
+        # A latched instruction needs a transient-local subscription, which hears nothing of a volatile
+        # publisher (`ros2 topic pub`): so there are two, and the handler is idempotent.
+        self._subscriptions = [
+            node.create_subscription(
+                String,
+                "instruction",
+                self._on_instruction,
+                qos.latched(),
+                event_callbacks=qos.on_mismatch(lambda: None),
+            ),
+            node.create_subscription(String, "instruction", self._on_instruction, qos.volatile()),
+        ]
+        if values["history.source"] == "topic":
+            self._subscriptions.append(
+                node.create_subscription(ActionHistory, "action_history", self._on_history, qos.actions())
+            )
+        self._watch_timer = steady_timer(node, WATCH_PERIOD, self._watch)
+
+    def _card(self) -> dict[str, object]:
+        space = self.space
+        return {
+            **self.policy.card,
+            "cameras_used": list(self.cameras),
+            "action_frame": space.frame,
+            "rotation_format": space.rotation_format,
+            "step_duration": space.step_duration,
+        }
+
+    def _offer(self, camera: str, frame: Frame, now: int) -> str | None:
+        with self.thread.condition:
+            reason = self.controller.offer(camera, frame, now)
+            if reason is None:
+                self.thread.wake()
+        return reason
+
+    def _on_instruction(self, message: String) -> None:
+        if message.data == self._last_instruction:
+            return
+        self._last_instruction = message.data
+        logger = self._node.get_logger()
+        try:
+            text = clean_instruction(message.data, self.policy.special_tokens)
+        except InstructionError as error:
+            text = ""
+            logger.error(f"instruction {message.data[:80]!r} refused, the arm stops: {error}")
+            with self.thread.condition:
+                self.controller.counts["refused instruction"] += 1
+        with self.thread.condition:
+            if not text:
+                self._stop_once()
+            if self.controller.set_instruction(text):
+                logger.info(f"instruction {text[:80]!r}" if text else "empty instruction: stopped")
+                self.thread.wake()
+
+    def _on_history(self, message: ActionHistory) -> None:
+        try:
+            window = history_window(message)
+        except MessageError as error:
+            self._node.get_logger().error(f"ignored an action history: {error}", throttle_duration_sec=5.0)
+            with self.thread.condition:
+                self.controller.counts["malformed history"] += 1
+            return
+        with self.thread.condition:
+            self.controller.set_history(message.episode, message.sequence, window)
+
+    def _watch(self) -> None:
+        now = now_ns(self._node)
+        with self.thread.condition:
+            max_age = self.controller.settings.max_age_ns * 1e-9
+            stop = self.controller.watchdog(now)
+            if stop:
+                self._publish(stop)
+        if stop:
+            self._node.get_logger().warning("no new action in time: the arm is stopped")
+        if self._node.lifecycle_state == "active":
+            for camera in self._inputs:
+                camera.watch(now, max_age)
+
+    # -- from the inference thread
+
+    def _stop_once(self) -> None:
+        stop = self.controller.stop(now_ns(self._node))
+        if stop:
+            self._publish(stop)
+
+    def _publish(self, action: Action) -> None:
+        now = now_ns(self._node)
+        self._action.publish(action_message(action, self.space, now))
+        self.published += 1
+        if action.stop:
+            return
+        self.last_published_ns = now
+        self.latency.add((now - action.stamp_ns) * 1e-9)
+        for stage, seconds in action.timings.items():
+            self.stages.setdefault(stage, Latencies()).add(seconds)
+        if action.chunk is not None and self._chunk.get_subscription_count():
+            self._chunk.publish(chunk_message(action, self.space, now))
+
+    def _on_dropped(self, reason: str, error: Exception) -> None:
+        self._node.get_logger().error(f"no action ({reason}): {error}", throttle_duration_sec=5.0)
+
+
+def used_cameras(policy: RobotPolicy, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the cameras that a step needs an image of: the policy's, without one that is switched off."""
+    return tuple(camera for camera in policy.cameras if camera != "hand" or values["images.hand.enabled"])
+
+
+def warm_up(policy: RobotPolicy, cameras: tuple[str, ...]) -> None:
+    """Run the policy once on black images, so that the first real step is not the slow one, and check the result.
+
+    Raises ActionError where it predicts something that must not become motion, and what the policy raises.
+    """
+    black = np.zeros((480, 640, 3), dtype=np.uint8)
+    images = {camera: black if camera in cameras else None for camera in policy.cameras}
+    check_chunk(policy.session().step(Observation(images=images, instruction="warm up")))
