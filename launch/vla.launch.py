@@ -1,0 +1,111 @@
+"""The product: a camera, an instruction and a packed model in, actions out.
+
+    ros2 launch robovlms_ros vla.launch.py model:=/path/to/packed image:=/camera/image_raw action:=/arm/command
+
+Arguments are facts about the deployment; tuning belongs into the parameter file (params_file:=).
+"""
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = Path(get_package_share_directory("robovlms_ros"))
+SWITCH = ["", "true", "false"]
+
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        "model", default_value="", description="Folder of the packed model; '' = params_file's."
+    ),
+    DeclareLaunchArgument("policy_head", default_value="", description="Policy head; '' = params_file's."),
+    DeclareLaunchArgument("device", default_value="", description="cpu, cuda or cuda:N; '' = params_file's."),
+    DeclareLaunchArgument("image", default_value="image", description="Topic of the static camera."),
+    DeclareLaunchArgument("image_hand", default_value="image_hand", description="Topic of the hand camera."),
+    DeclareLaunchArgument("instruction", default_value="instruction", description="Topic of the instruction."),
+    DeclareLaunchArgument("action", default_value="action", description="Topic of the actions."),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of both nodes."),
+    DeclareLaunchArgument(
+        "params_file", default_value=str(SHARE / "config" / "vla.yaml"), description="Parameters of both nodes."
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time", default_value="", choices=SWITCH, description="Follow /clock; '' = params_file's."
+    ),
+    DeclareLaunchArgument(
+        "autostart",
+        default_value="",
+        choices=SWITCH,
+        description="Configure and activate; '' = params_file's.",
+    ),
+    DeclareLaunchArgument(
+        "history", default_value="true", choices=SWITCH[1:], description="Start action_history_node, too."
+    ),
+    DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
+]
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription([*ARGUMENTS, *fastdds_profile(), OpaqueFunction(function=nodes)])
+
+
+def fastdds_profile() -> list[SetEnvironmentVariable]:
+    """Let whole camera frames arrive, unless the user has a profile."""
+    if {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"} & os.environ.keys():
+        return []
+    # Fast DDS 3, in Kilted and later, reads another name and complains about the old one.
+    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"
+    return [SetEnvironmentVariable(name, str(SHARE / "config" / "fastdds.xml"))]
+
+
+def nodes(context: LaunchContext) -> list[Node]:
+    """Build both nodes; an empty argument leaves the parameter file's value alone."""
+
+    def given(configuration: LaunchConfiguration) -> str:
+        return configuration.perform(context)
+
+    def overrides(**values: str) -> dict[str, str | bool]:
+        typed = {"true": True, "false": False}
+        return {name.replace("__", "."): typed.get(value, value) for name, value in values.items() if value}
+
+    params_file = given(LaunchConfiguration("params_file"))
+    clock = overrides(use_sim_time=given(LaunchConfiguration("use_sim_time")))
+    action = ("action", given(LaunchConfiguration("action")))
+    common = {
+        "package": "robovlms_ros",
+        "namespace": given(LaunchConfiguration("namespace")),
+        "output": "screen",
+        "ros_arguments": ["--log-level", given(LaunchConfiguration("log_level"))],
+    }
+    vla = Node(
+        executable="vla_node",
+        parameters=[
+            params_file,
+            clock,
+            overrides(
+                model__path=absolute(given(LaunchConfiguration("model"))),
+                model__policy_head=given(LaunchConfiguration("policy_head")),
+                model__device=given(LaunchConfiguration("device")),
+                autostart=given(LaunchConfiguration("autostart")),
+            ),
+        ],
+        remappings=[
+            action,
+            ("image", given(LaunchConfiguration("image"))),
+            ("image_hand", given(LaunchConfiguration("image_hand"))),
+            ("instruction", given(LaunchConfiguration("instruction"))),
+        ],
+        **common,
+    )
+    history = Node(
+        executable="action_history_node", parameters=[params_file, clock], remappings=[action], **common
+    )
+    return [vla, history] if given(LaunchConfiguration("history")) == "true" else [vla]
+
+
+def absolute(path: str) -> str:
+    """Let a relative path mean what it meant where it was typed."""
+    return str(Path(path).expanduser().resolve()) if path else ""
