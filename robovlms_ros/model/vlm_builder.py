@@ -75,8 +75,10 @@ def load_tokenizer(folder: Path, config: RoboVLMConfig) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"no usable tokenizer in {folder}: {error}") from error
+    except Exception as error:  # the tokenizers library raises plain Exception for a damaged file
+        raise ConfigError(
+            f"no usable tokenizer in {folder} ({error}); copy the backbone's tokenizer files there again"
+        ) from error
     if config.tokenizer.additional_special_tokens:
         tokenizer.add_special_tokens({"additional_special_tokens": config.tokenizer.additional_special_tokens})
     if tokenizer.pad_token is None:

@@ -21,8 +21,8 @@ class ImagePreprocessor:
     """Resizes to a square (bicubic, antialiased, aspect ratio not kept) and normalises per channel.
 
     ``exact`` is the reference: Pillow's resize. ``fast`` resizes the uint8 image in torch and scales it in one
-    step; its pixels differ by at most 1/255 before normalisation. Both resize on the CPU, so that a quarter of
-    the bytes goes to the GPU.
+    step; before normalisation its pixels differ by at most 1/255 (on pure noise, one in 100 000 by 2/255).
+    Both resize on the CPU, so that a quarter of the bytes goes to the GPU.
 
     Args:
         size: side of the square in pixels.
@@ -65,7 +65,10 @@ class ImagePreprocessor:
         return normalised.to(self._dtype)
 
     def _resize_exact(self, image: NDArray[np.uint8]) -> Tensor:
-        resized = Image.fromarray(image).resize((self._size, self._size), Image.Resampling.BICUBIC)
+        # Rows first, then columns, as all Pillow versions did that upstream was used with: Pillow 13 takes the
+        # cheaper order, and rounding between the two makes portrait images differ by up to 20 grey levels.
+        rows = Image.fromarray(image).resize((self._size, image.shape[0]), Image.Resampling.BICUBIC)
+        resized = rows.resize((self._size, self._size), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(resized)).permute(2, 0, 1).unsqueeze(0)
 
     def _resize_fast(self, image: NDArray[np.uint8]) -> Tensor:

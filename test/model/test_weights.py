@@ -95,7 +95,7 @@ def test_training_only_modules_are_ignored(tensors: dict[str, Tensor]) -> None:
 
 
 def test_an_action_encoder_without_weights_is_refused(tensors: dict[str, Tensor]) -> None:
-    with pytest.raises(WeightsError, match="no action encoder.*'act_encoder' to null"):
+    with pytest.raises(WeightsError, match=r"no action encoder.*'act_encoder' to null"):
         assign(tensors, act_encoder={"window": 4})
 
 

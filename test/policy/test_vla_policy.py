@@ -54,9 +54,7 @@ def test_without_action_normalisation_the_pose_is_what_the_head_says(
     config = tmp_path / "config.json"
     config.write_text(json.dumps(json.loads(CONFIG.read_text()) | {"norm_action": False}))
     actions = with_reset(exact(golden_checkpoint, config=config).session())
-    np.testing.assert_allclose(
-        actions[:, :6], WRAPPERS["calvin_lstm_nonorm__actions"][:, :6], rtol=0, atol=1e-5
-    )
+    np.testing.assert_allclose(actions[:, :6], WRAPPERS["calvin_lstm_nonorm__actions"][:, :6], rtol=0, atol=1e-5)
 
 
 def test_widowx_actions_match_upstreams_simpler_wrapper(golden_checkpoint: Path) -> None:
@@ -148,7 +146,9 @@ def test_a_backbone_that_does_not_exist_lists_those_that_do(golden_checkpoint: P
 
 
 def test_a_checkpoint_without_policy_head_is_refused(tmp_path: Path) -> None:
-    weights = {key: value for key, value in golden_cases.state_dict("kosmos_lstm").items() if "act_head" not in key}
+    weights = {
+        key: value for key, value in golden_cases.state_dict("kosmos_lstm").items() if "act_head" not in key
+    }
     torch.save({"state_dict": weights}, tmp_path / "vlm.pt")
     with pytest.raises(WeightsError, match="no policy head"):
         exact(tmp_path / "vlm.pt")
