@@ -141,7 +141,7 @@ def test_an_unknown_robot_lists_the_known_ones(golden_checkpoint: Path) -> None:
 def test_a_backbone_that_does_not_exist_lists_those_that_do(golden_checkpoint: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps(json.loads(CONFIG.read_text()) | {"robovlm_name": "RoboNone"}))
-    with pytest.raises(ConfigError, match="RoboNone.*RoboKosMos"):
+    with pytest.raises(ConfigError, match=r"RoboNone.*RoboKosMos"):
         exact(golden_checkpoint, config=config)
 
 
