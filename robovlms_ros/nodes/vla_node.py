@@ -110,8 +110,8 @@ class VLANode(ManagedNode):
         if runtime is None:
             self.get_logger().info("ended without having been configured")
             return True
-        dropped = ", ".join(f"{count} {reason}" for reason, count in runtime.controller.counts.items())
-        self.get_logger().info(f"ended after {runtime.published} actions; dropped: {dropped or 'nothing'}")
+        counts = ", ".join(f"{reason} {count}x" for reason, count in runtime.controller.counts.items())
+        self.get_logger().info(f"ended after {runtime.published} actions; {counts or 'nothing was dropped'}")
         return not runtime.thread.busy_for
 
     def _autostart(self) -> None:

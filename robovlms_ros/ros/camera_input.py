@@ -13,7 +13,7 @@ from robovlms_ros.policy.frames import Frame
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.clock import now_ns
 from robovlms_ros.ros.diagnostics import FrameMonitor
-from robovlms_ros.ros.image import decode_compressed, decode_image
+from robovlms_ros.ros.image import cv_bridge, decode_compressed, decode_image
 from robovlms_ros.ros.messages import to_nanoseconds
 
 # Camera of a policy -> topic, as it is remapped.
@@ -49,6 +49,8 @@ class CameraInput:
             message_type, self._decode = CompressedImage, decode_compressed
         else:
             message_type = Image
+            if cv_bridge() is None:  # asking also spares the first frame its import, a sixth of a second
+                node.get_logger().warning("cv_bridge cannot be imported: Bayer images will be refused")
             self._decode = partial(decode_image, three_channel_order=values["images.three_channel_order"])
         self._subscription = node.create_subscription(
             message_type,

@@ -66,7 +66,7 @@ def _control_values(runtime: VLARuntime, now: int) -> dict[str, object]:
             "latency p95 (ms)": runtime.latency.percentile(95) * 1e3,
         }
         values |= {f"{stage} p50 (ms)": times.percentile(50) * 1e3 for stage, times in runtime.stages.items()}
-        values |= {f"dropped: {reason}": count for reason, count in sorted(controller.counts.items())}
+        values |= {f"count of {reason}": count for reason, count in sorted(controller.counts.items())}
     return values
 
 
