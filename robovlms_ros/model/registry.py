@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 BACKBONES: Mapping[str, str] = {
     "RoboKosMos": "robovlms_ros.model.backbone.robokosmos:RoboKosMos",
+    # Upstream's name, and the way others spell it.
+    "RoboPaligemma": "robovlms_ros.model.backbone.robopaligemma:RoboPaligemma",
+    "RoboPaliGemma": "robovlms_ros.model.backbone.robopaligemma:RoboPaligemma",
 }
 POLICY_HEADS: Mapping[str, str] = {
     "LSTMDecoder": "robovlms_ros.model.policy_head.lstm:LSTMDecoder",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.model.checkpoint import Tensors, listing, refuse_non_finite
 from robovlms_ros.model.errors import WeightsError
+from robovlms_ros.model.old_names import translate_old_names
 
 # Part of some checkpoints, of no use for control: training-only modules, and tables that are computed.
 _IGNORED = re.compile(r"^clip_norm_head\.|\.position_ids$|\.embed_positions\.weights$")
@@ -22,6 +23,7 @@ def assign_weights(model: BaseRoboVLM, tensors: Tensors, dtype: torch.dtype, sou
     Returns the tensors used, tied ones once. Raises `WeightsError` where a tensor is missing, left over, of
     another shape than the configuration says, or not finite; the message lists the names.
     """
+    tensors = translate_old_names(type(model), tensors)
     used = {name: tensor for name, tensor in tensors.items() if not _IGNORED.search(name)}
     expected = model.state_dict()
     for alias, name in _tied_names(model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -42,6 +43,10 @@ class BaseRoboVLM(nn.Module, ABC):
     # The constants of CLIP's preprocessing, which most backbones use.
     image_mean: ClassVar[tuple[float, float, float]] = (0.48145466, 0.4578275, 0.40821073)
     image_std: ClassVar[tuple[float, float, float]] = (0.26862954, 0.26130258, 0.27577711)
+    old_names: ClassVar[Mapping[str, str]] = {}
+    """Prefixes of tensor names in the backbone before transformers 5, and what they have become."""
+    old_dtype: ClassVar[torch.dtype | None] = None
+    """Type in which upstream held the backbone while it loaded a checkpoint, where that rounds the weights."""
 
     def __init__(self, config: RoboVLMConfig, backbone: nn.Module, tokenizer: Any) -> None:
         super().__init__()
