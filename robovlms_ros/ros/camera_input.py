@@ -50,7 +50,7 @@ class CameraInput:
         else:
             message_type = Image
             if cv_bridge() is None:  # asking also spares the first frame its import, a sixth of a second
-                node.get_logger().warning("cv_bridge cannot be imported: Bayer images will be refused")
+                node.get_logger().info("cv_bridge cannot be imported; images are converted by NumPy, more slowly")
             self._decode = partial(decode_image, three_channel_order=values["images.three_channel_order"])
         self._subscription = node.create_subscription(
             message_type,

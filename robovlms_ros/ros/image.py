@@ -1,15 +1,14 @@
 """Camera messages to RGB pixels, and every way in which such a message can be wrong.
 
-The header is validated before anything is allocated. cv_bridge converts where it can; NumPy does what
-cv_bridge cannot (padded rows, a big-endian flag on 8-bit data, 8UC3, yuv422) or all but Bayer where cv_bridge
-is absent, with identical pixels. Decoding takes part of a millisecond and runs in the inference thread, only
-for frames that are used.
+The header is validated before anything is allocated. cv_bridge converts plain encodings; NumPy does what
+cv_bridge cannot (padded rows, a big-endian flag on 8-bit data, 8UC3, yuv422), and everything but Bayer where it
+is absent, with identical pixels. Bayer patterns go to OpenCV: some releases of cv_bridge lack one of the four.
+Decoding takes part of a millisecond and runs in the inference thread, only for frames that are used.
 """
 
 from __future__ import annotations
 
 import io
-from array import array
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +30,13 @@ PLAIN = {
     "mono8": (1, (0, 0, 0)),
     "8UC1": (1, (0, 0, 0)),
 }
-BAYER = ("bayer_rggb8", "bayer_bggr8", "bayer_gbrg8", "bayer_grbg8")
+# Encoding -> OpenCV's conversion, which is named after the second pixel of the second row.
+BAYER = {
+    "bayer_rggb8": "COLOR_BayerBG2RGB",
+    "bayer_bggr8": "COLOR_BayerRG2RGB",
+    "bayer_gbrg8": "COLOR_BayerGR2RGB",
+    "bayer_grbg8": "COLOR_BayerGB2RGB",
+}
 # Encoding -> bytes of the first luma, of U and of V in each group of two pixels.
 YUV422 = {"yuv422": (1, 0, 2), "uyvy": (1, 0, 2), "yuv422_yuy2": (0, 1, 3), "yuyv": (0, 1, 3)}
 DEPTH = ("16UC1", "32FC1", "mono16", "16SC1", "64FC1")
@@ -43,14 +48,23 @@ class ImageError(FrameError):
 
 
 @lru_cache(maxsize=1)
+def opencv() -> Any | None:
+    """Return the module cv2, or None where it cannot be imported."""
+    try:
+        import cv2
+    except (ImportError, AttributeError):  # AttributeError: built against another major version of NumPy
+        return None
+    return cv2
+
+
+@lru_cache(maxsize=1)
 def cv_bridge() -> Any | None:
     """Return a CvBridge, or None where cv_bridge or the OpenCV below it cannot be imported."""
     try:
-        import cv2  # noqa: F401  (the wheel of cv_bridge imports it only in the middle of a conversion)
         from cv_bridge import CvBridge
-    except (ImportError, AttributeError):  # AttributeError: built against another major version of NumPy
+    except (ImportError, AttributeError):
         return None
-    return CvBridge()
+    return CvBridge() if opencv() else None  # the PyPI wheel imports cv2 only in the middle of a conversion
 
 
 def decode_image(message: Image, three_channel_order: str = "bgr") -> NDArray[np.uint8]:
@@ -65,13 +79,12 @@ def decode_image(message: Image, three_channel_order: str = "bgr") -> NDArray[np
     rows = rows[:, : width * pixel_bytes]
     if encoding in YUV422:
         return _yuv422_to_rgb(rows, YUV422[encoding])
-    bridge = cv_bridge()
-    if bridge is None or message.encoding in ("8UC1", "8UC3"):
+    if encoding in BAYER:
+        return _bayer_to_rgb(rows, encoding)
+    tight = step == width * pixel_bytes and not message.is_bigendian
+    bridge = cv_bridge() if tight and message.encoding not in ("8UC1", "8UC3") else None
+    if bridge is None:
         return _plain_to_rgb(rows, encoding)
-    if step != width * pixel_bytes or message.is_bigendian:
-        if encoding not in BAYER:
-            return _plain_to_rgb(rows, encoding)
-        message = Image(height=height, width=width, encoding=encoding, step=width, data=array("B", rows.tobytes()))
     pixels: NDArray[np.uint8] = bridge.imgmsg_to_cv2(message, "rgb8")
     return pixels
 
@@ -101,8 +114,8 @@ def _check_header(message: Image, encoding: str) -> int:
         raise ImageError(f"encoding {message.encoding!r} is depth or 16-bit; this node takes 8-bit colour images")
     if encoding not in SUPPORTED:
         raise ImageError(f"unknown encoding {message.encoding!r}; supported: {', '.join(SUPPORTED)}")
-    if encoding in BAYER and cv_bridge() is None:
-        raise ImageError(f"encoding {encoding!r} needs cv_bridge and OpenCV, which are not installed")
+    if encoding in BAYER and opencv() is None:
+        raise ImageError(f"encoding {encoding!r} needs OpenCV, which cannot be imported; install python3-opencv")
     _check_size(height, width)
     if encoding in YUV422 and width % 2:
         raise ImageError(f"{encoding!r} stores pixels in pairs but the width is {width}")
@@ -125,6 +138,13 @@ def _plain_to_rgb(rows: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
     pixel_bytes, order = PLAIN[encoding]
     pixels = rows.reshape(rows.shape[0], -1, pixel_bytes)
     return np.ascontiguousarray(pixels[:, :, list(order)])
+
+
+def _bayer_to_rgb(rows: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
+    cv2 = opencv()
+    assert cv2 is not None  # the header has been checked
+    pixels: NDArray[np.uint8] = cv2.cvtColor(np.ascontiguousarray(rows), getattr(cv2, BAYER[encoding]))
+    return pixels
 
 
 def _yuv422_to_rgb(rows: NDArray[np.uint8], places: tuple[int, int, int]) -> NDArray[np.uint8]:

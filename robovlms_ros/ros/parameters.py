@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -23,7 +23,7 @@ Changes = Literal["any time", "unconfigured", "at start"]
 
 @dataclass(frozen=True)
 class Row:
-    """One parameter. Its type is that of ``default``; ``low`` and ``high`` are inclusive.
+    """One parameter, of the type of ``default``; a whole number may stand for a float. Bounds are inclusive.
 
     ``changes`` says when it may be set: at any time, only while the node is unconfigured (so that a failed
     configuration can be cured), or only on the command line and in files.
@@ -39,7 +39,7 @@ class Row:
 
     def check(self, value: Any) -> str | None:
         """Return what is wrong with ``value``, or None."""
-        if type(value) is not type(self.default):
+        if type(value) is not type(self.default) and not (type(value) is int and isinstance(self.default, float)):
             return f"{self.name} must be {_type_name(self.default)}, not {value!r}"
         if isinstance(value, float) and not math.isfinite(value):
             return f"{self.name} must be a finite number, not {value}"
@@ -50,6 +50,10 @@ class Row:
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
         return None
+
+    def typed(self, value: Any) -> Any:
+        """Return a checked value in the type of the default: 10 is as good a number as 10.0."""
+        return type(self.default)(value)
 
     def allowed(self) -> str:
         """Return the allowed values in words."""
@@ -63,7 +67,9 @@ class Row:
 
     def descriptor(self) -> ParameterDescriptor:
         """What `ros2 param describe` shows."""
-        descriptor = ParameterDescriptor(description=self.description, read_only=self.changes == "at start")
+        # rclpy's own type check knows types by number only ("expected '3' got '8'"), so `check` makes it.
+        descriptor = ParameterDescriptor(description=self.description, dynamic_typing=True)
+        descriptor.read_only = self.changes == "at start"
         if self.choices:
             descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
         if self.low is not None and self.high is not None:
@@ -142,7 +148,7 @@ class Parameters:
         # A wrong value in a file must leave a live node that says so, not a traceback out of its constructor.
         try:
             value: Any = node.declare_parameter(row.name, row.default, row.descriptor()).value
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        except InvalidParameterValueException as error:
             node.declare_parameter(row.name, row.default, row.descriptor(), ignore_override=True)
             self._problems[row.name] = f"{error} ({row.allowed()})"
             return
@@ -150,7 +156,7 @@ class Parameters:
         if problem:
             self._problems[row.name] = problem
         else:
-            self._values[row.name] = value
+            self._values[row.name] = row.typed(value)
 
     def _on_set(self, changes: Iterable[Parameter[Any]]) -> SetParametersResult:
         known = self._table.rows
@@ -162,7 +168,7 @@ class Parameters:
                 problem = f"{row.name} is read when the node configures; clean the node up first"
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
-        values = {**self._values, **{row.name: value for row, value in rows}}
+        values = {**self._values, **{row.name: row.typed(value) for row, value in rows}}
         try:
             self._apply(values)
         except ValueError as error:
@@ -174,5 +180,5 @@ class Parameters:
 
 
 def _type_name(value: Value) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "a text"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     return names[type(value)]

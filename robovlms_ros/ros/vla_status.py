@@ -41,7 +41,8 @@ def _control_state(runtime: VLARuntime, values: Mapping[str, Any], now: int, sil
         return ERROR, f"an inference has been running for {hung:.1f} s"
     if now <= 0:
         return WARN, Hold.NO_CLOCK.value
-    if 0 <= now - runtime.last_published_ns < 1_000_000_000:
+    moving = runtime.controller.last_action is not None
+    if moving and 0 <= now - runtime.last_published_ns < 1_000_000_000:
         return OK, "acting"
     hold = runtime.thread.hold or Hold.NO_FRAME
     if hold in INTENDED:

@@ -1,0 +1,110 @@
+"""What launch files promise, checked without launch: names on one side exist on the other."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+from robovlms_ros.nodes import action_history_node, vla_node
+from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
+
+ROOT = Path(__file__).resolve().parents[2]
+NODES = {"vla_node": vla_node, "action_history_node": action_history_node}
+LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+VLA_LAUNCH = ROOT / "launch" / "vla.launch.py"
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def calls(path: Path, function: str) -> list[ast.Call]:
+    return [
+        node
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function
+    ]
+
+
+def first_argument(call: ast.Call) -> str:
+    assert isinstance(call.args[0], ast.Constant), "a literal, so that contracts can be checked"
+    return str(call.args[0].value)
+
+
+def keyword(call: ast.Call, name: str) -> ast.expr | None:
+    return next((each.value for each in call.keywords if each.arg == name), None)
+
+
+def started(path: Path) -> list[str]:
+    executables = [keyword(call, "executable") for call in calls(path, "Node")]
+    return [str(each.value) for each in executables if isinstance(each, ast.Constant)]
+
+
+def installed_executables() -> set[str]:
+    cmake = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    (programs,) = re.findall(r"install\(PROGRAMS\s+(.*?)DESTINATION", cmake, flags=re.DOTALL)
+    return {Path(program).name for program in programs.split()}
+
+
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: str(path.name))
+def test_every_argument_that_is_used_is_declared_and_the_reverse(path: Path) -> None:
+    declared = [first_argument(call) for call in calls(path, "DeclareLaunchArgument")]
+    assert len(declared) == len(set(declared))
+    assert set(declared) == {first_argument(call) for call in calls(path, "LaunchConfiguration")}
+    for call in calls(path, "DeclareLaunchArgument"):
+        assert keyword(call, "description") is not None
+
+
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: str(path.name))
+def test_every_executable_that_is_started_is_installed(path: Path) -> None:
+    assert started(path)
+    assert set(started(path)) <= installed_executables()
+
+
+def test_every_node_is_started_by_some_launch_file() -> None:
+    assert set(NODES) <= {executable for path in LAUNCH_FILES for executable in started(path)}
+
+
+@pytest.mark.parametrize("name", sorted(NODES))
+def test_every_node_has_an_installed_executable_of_its_name(name: str) -> None:
+    script = ROOT / "scripts" / name
+    assert name in installed_executables()
+    assert os.access(script, os.X_OK)
+    assert f"robovlms_ros.nodes.{name}" in script.read_text(encoding="utf-8")
+
+
+def test_vla_launch_offers_the_facts_of_a_deployment() -> None:
+    declared = {first_argument(call) for call in calls(VLA_LAUNCH, "DeclareLaunchArgument")}
+    assert declared == {
+        *("model", "policy_head", "device", "image", "image_hand", "instruction", "action", "namespace"),
+        *("params_file", "use_sim_time", "autostart", "history", "log_level"),
+    }
+
+
+def test_vla_launch_remaps_topics_that_the_nodes_have() -> None:
+    names = {assign.targets[0].id: assign.value for assign in ast.walk(tree(VLA_LAUNCH)) if simple(assign)}
+    for call in calls(VLA_LAUNCH, "Node"):
+        executable = keyword(call, "executable")
+        assert isinstance(executable, ast.Constant)
+        remappings = keyword(call, "remappings")
+        assert isinstance(remappings, ast.List)
+        pairs = [names[each.id] if isinstance(each, ast.Name) else each for each in remappings.elts]
+        sources = {str(pair.elts[0].value) for pair in pairs}
+        topics = {endpoint.name for endpoint in NODES[str(executable.value)].ENDPOINTS}
+        assert sources <= topics
+        assert "action" in sources, "the history node must follow the actions wherever they go"
+
+
+def simple(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+
+
+def test_vla_launch_sets_parameters_that_the_nodes_have() -> None:
+    names = {each.arg.replace("__", ".") for call in calls(VLA_LAUNCH, "overrides") for each in call.keywords}
+    assert names
+    assert names - {"use_sim_time"} <= VLA_NODE.rows.keys() | ACTION_HISTORY_NODE.rows.keys()

@@ -1,0 +1,92 @@
+"""The launch file under the real launch system; runs wherever ROS 2's launch is installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("launch_ros")
+from rcl_interfaces.srv import GetParameters
+
+LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "vla.launch.py"
+# What `ros2 launch` does, without its command line.
+RUNNER = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+path, *arguments = sys.argv[1:]
+pairs = [tuple(argument.split(":=", 1)) for argument in arguments]
+source = PythonLaunchDescriptionSource(path)
+service = LaunchService()
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=pairs)])
+)
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with random weights, packed."""
+    folder = tmp_path_factory.mktemp("packed") / "model"
+    command = [sys.executable, "-m", "robovlms_ros.cli.main", "untrained", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, timeout=110)
+    return folder
+
+
+@pytest.fixture
+def launched(graph: Any, packed: Path) -> Iterator[Any]:
+    arguments = [
+        f"model:={packed}",
+        "image:=/camera/image_raw",
+        "instruction:=/say",
+        "action:=/arm/command",
+        "namespace:=robot",
+        "log_level:=warn",
+    ]
+    environment = {key: value for key, value in os.environ.items() if "PROFILES_FILE" not in key}
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(LAUNCH_FILE), *arguments],
+        env=environment | {"ROS_DOMAIN_ID": str(graph.domain)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield process
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+@pytest.mark.timeout(180)
+def test_both_nodes_come_up_with_their_topics_remapped_and_end_cleanly(launched: Any, graph: Any) -> None:
+    helper = graph.helper
+    graph.wait_for(lambda: helper.count_subscribers("/camera/image_raw"), "an active vla_node", timeout=60)
+    graph.wait_for(lambda: helper.count_subscribers("/arm/command"), "the history node")
+    graph.wait_for(lambda: helper.count_publishers("/arm/command"), "the publisher of actions")
+    assert helper.count_subscribers("/say") == 2
+    assert helper.count_publishers("/robot/action_history") == 1
+    names = {name for name, _ in helper.get_topic_names_and_types()}
+    assert "/robot/vla_node/model_info" in names
+    assert "/robot/action" not in names
+    values = graph.call(
+        GetParameters, "/robot/vla_node/get_parameters", GetParameters.Request(names=["images.max_age"])
+    )
+    assert values.values[0].double_value == 0.5
+    process_environment = next(
+        Path(f"/proc/{child}/environ").read_text()
+        for child in Path(f"/proc/{launched.pid}/task/{launched.pid}/children").read_text().split()
+    )
+    assert "config/fastdds.xml" in process_environment
+    launched.send_signal(signal.SIGINT)
+    output, _ = launched.communicate(timeout=20)
+    assert output.count("process has finished cleanly") == 2, output

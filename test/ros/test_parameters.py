@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip("rclpy")
+import rclpy
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from robovlms_ros.policy.safety import Limits
+from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE, control_settings
+from robovlms_ros.ros.parameters import ParameterError, Parameters, ParameterTable, Row
+
+TABLE = ParameterTable(
+    [
+        Row("speed", 1.0, "Speed.", "any time", low=0.0, high=2.0),
+        Row("model.path", "", "Path."),
+        Row("mode", "a", "Mode.", choices=("a", "b")),
+        Row("count", 3, "Count.", low=1),
+        Row("fixed", True, "Fixed.", "at start"),
+    ]
+)
+
+
+class Holder:
+    """A node with declared parameters, and what it was told to apply."""
+
+    def __init__(self, graph: Any, **overrides: Any) -> None:
+        self.locked = False
+        self.applied: list[Mapping[str, Any]] = []
+        self.refuse = ""
+        given = [Parameter(name.replace("__", "."), value=value) for name, value in overrides.items()]
+        self.node: Node = graph.add(rclpy.create_node("holder", context=graph.context, parameter_overrides=given))
+        self.declared = Parameters(self.node, TABLE, locked=lambda: self.locked, apply=self._apply)
+
+    def _apply(self, values: Mapping[str, Any]) -> None:
+        if self.refuse:
+            raise ValueError(self.refuse)
+        self.applied.append(values)
+
+    def set(self, **changes: Any) -> tuple[bool, str]:
+        parameters = [Parameter(name.replace("__", "."), value=value) for name, value in changes.items()]
+        result = self.node.set_parameters_atomically(parameters)
+        return result.successful, result.reason
+
+
+def test_values_come_from_defaults_and_overrides(graph: Any) -> None:
+    values = Holder(graph, speed=0.5).declared.values()
+    assert values == {"speed": 0.5, "model.path": "", "mode": "a", "count": 3, "fixed": True}
+
+
+def test_descriptors_tell_the_range_and_the_meaning(graph: Any) -> None:
+    node = Holder(graph).node
+    speed = node.describe_parameter("speed")
+    assert speed.description == "Speed."
+    assert (speed.floating_point_range[0].from_value, speed.floating_point_range[0].to_value) == (0.0, 2.0)
+    assert node.describe_parameter("mode").additional_constraints == "one of: a, b"
+    assert node.describe_parameter("fixed").read_only
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"speed": -1.0}, "speed"),
+        ({"speed": math.nan}, "speed"),
+        ({"speed": [1.0, 2.0]}, "speed must be a number, not"),
+        ({"speed": "fast"}, "speed must be a number, not 'fast'"),
+        ({"count": 1.5}, "count must be a whole number, not 1.5"),
+        ({"count": True}, "count must be a whole number, not True"),
+        ({"mode": "c"}, "mode must be one of a, b, not 'c'"),
+        ({"count": 0}, "count must be at least 1, not 0"),
+        ({"fixed": False}, "read-only"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_reason_and_nothing_is_applied(
+    graph: Any, change: dict[str, Any], reason: str
+) -> None:
+    holder = Holder(graph)
+    successful, said = holder.set(**change)
+    assert not successful
+    assert reason in said
+    assert not holder.applied
+    assert holder.declared.values() == TABLE.defaults()
+
+
+def test_a_whole_number_will_do_for_a_float(graph: Any) -> None:
+    holder = Holder(graph, speed=2)
+    assert holder.set(speed=1)[0]
+    value = holder.declared.values()["speed"]
+    assert (value, type(value)) == (1.0, float)
+    assert not holder.set(speed=3)[0]
+
+
+def test_changes_are_applied_together_or_not_at_all(graph: Any) -> None:
+    holder = Holder(graph)
+    assert not holder.set(speed=0.5, mode="c")[0]
+    assert holder.declared.values()["speed"] == 1.0
+    assert holder.set(speed=0.5, mode="b")[0]
+    assert [(values["speed"], values["mode"]) for values in holder.applied] == [(0.5, "b")]
+
+
+def test_what_the_node_cannot_apply_is_refused(graph: Any) -> None:
+    holder = Holder(graph)
+    holder.refuse = "too fast for this robot"
+    assert holder.set(speed=0.5) == (False, "too fast for this robot")
+    assert holder.node.get_parameter("speed").value == 1.0
+
+
+def test_what_configure_reads_is_locked_while_configured(graph: Any) -> None:
+    holder = Holder(graph)
+    holder.locked = True
+    successful, reason = holder.set(model__path="/other")
+    assert not successful
+    assert "clean the node up first" in reason
+    assert holder.set(speed=0.5)[0]
+    holder.locked = False
+    assert holder.set(model__path="/other")[0]
+
+
+@pytest.mark.parametrize("wrong", [{"speed": "1"}, {"speed": 7.0}, {"mode": "c"}, {"count": 0}, {"count": "3"}])
+def test_a_wrong_value_at_start_leaves_a_live_node_that_names_it_and_can_be_cured(
+    graph: Any, wrong: dict[str, Any]
+) -> None:
+    holder = Holder(graph, **wrong)
+    (name,) = wrong
+    with pytest.raises(ParameterError, match=name):
+        holder.declared.values()
+    assert holder.declared.current[name] == TABLE.rows[name].default
+    assert holder.set(**{name: TABLE.rows[name].default})[0]
+    holder.declared.values()
+
+
+def test_parameters_of_others_pass(graph: Any) -> None:
+    assert Holder(graph).set(use_sim_time=True)[0]
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def test_the_parameter_file_holds_every_parameter_at_its_default_and_no_other() -> None:
+    path = Path(__file__).resolve().parents[2] / "config" / "vla.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert list(content) == ["/**"], "a bare node name would be inert in a namespace"
+    held = flattened(content["/**"]["ros__parameters"])
+    assert held == VLA_NODE.defaults() | ACTION_HISTORY_NODE.defaults()
+    assert {name: type(value) for name, value in held.items()} == {
+        name: type(value) for name, value in (VLA_NODE.defaults() | ACTION_HISTORY_NODE.defaults()).items()
+    }
+
+
+def test_every_default_is_allowed_and_every_row_is_described() -> None:
+    for table in (VLA_NODE, ACTION_HISTORY_NODE):
+        for row in table.rows.values():
+            assert row.check(row.default) is None
+            assert row.description.endswith(".")
+            assert f"| `{row.name}` |" in table.markdown()
+
+
+def test_limits_come_from_the_profile_unless_they_are_set_or_switched_off() -> None:
+    profile = Limits(0.02, 0.05)
+    values: dict[str, Any] = VLA_NODE.defaults()
+    assert control_settings(values, profile).limits == profile
+    assert control_settings(values | {"limits.rotation": 0.01}, profile).limits == Limits(0.02, 0.01)
+    assert control_settings(values | {"limits.enabled": False}, profile).limits == Limits()
+
+
+def test_the_horizon_counts_only_open_loop() -> None:
+    values: dict[str, Any] = VLA_NODE.defaults() | {"chunk.horizon": 5}
+    assert control_settings(values, Limits()).execute_horizon == 1
+    assert control_settings(values | {"chunk.mode": "open_loop"}, Limits()).execute_horizon == 5
