@@ -37,10 +37,9 @@ sys.exit(service.run())
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model with random weights, packed."""
-    folder = tmp_path_factory.mktemp("packed") / "model"
-    command = [sys.executable, "-m", "robovlms_ros.cli.main", "untrained", str(folder)]
-    subprocess.run(command, check=True, capture_output=True, timeout=110)
-    return folder
+    from robovlms_ros.policy.untrained import make_untrained
+
+    return Path(make_untrained(tmp_path_factory.mktemp("packed") / "model"))
 
 
 @pytest.fixture
