@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]  # where Humble has it, too
 from rclpy.node import Node
 from rclpy.timer import Timer
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,10 @@ class VLARuntime:
         self.last_published_ns = 0
         self.latency = Latencies()
         self.stages: dict[str, Latencies] = {}
+        self.inputs: list[CameraInput] = []
         self._last_instruction: str | None = None
-        self._create_entities(values)
+        self._slow = False
+        self._entities = self._create_entities(values)
 
     def settings(self, values: Mapping[str, Any]) -> ControlSettings:
         """Return the settings that ``values`` make. Raises ValueError where they do not fit the model."""
@@ -114,46 +117,41 @@ class VLARuntime:
     def destroy(self) -> None:
         """Give all entities back."""
         self._action.wait_for_all_acked(Duration(seconds=0.2))  # the stop action must not die with its writer
-        self._node.destroy_timer(self._watch_timer)
-        for camera in self._inputs:
-            camera.destroy()
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        for publisher in (self._action, self._chunk):
-            self._node.destroy_lifecycle_publisher(publisher)
-        self._node.destroy_publisher(self._model_info)
-
-    @property
-    def inputs(self) -> list[CameraInput]:
-        """One per camera that is used."""
-        return self._inputs
+        self._entities.close()
 
     # -- wiring
 
-    def _create_entities(self, values: Mapping[str, Any]) -> None:
+    def _create_entities(self, values: Mapping[str, Any]) -> ExitStack:
+        """Create everything or, after an exception, nothing; what is returned destroys it."""
         node = self._node
-        self._action = node.create_lifecycle_publisher(VLAAction, "action", qos.actions())
-        self._chunk = node.create_lifecycle_publisher(VLAActionChunk, "action_chunk", qos.actions())
-        self._model_info = node.create_publisher(String, "~/model_info", qos.latched())
-        self._model_info.publish(String(data=json.dumps(self._card())))
-        self._inputs = [CameraInput(node, camera, values, self._offer) for camera in self.cameras]
-        # A latched instruction needs a transient-local subscription, which hears nothing of a volatile
-        # publisher (`ros2 topic pub`): so there are two, and the handler is idempotent.
-        self._subscriptions = [
-            node.create_subscription(
-                String,
-                "instruction",
-                self._on_instruction,
-                qos.latched(),
-                event_callbacks=qos.on_mismatch(lambda: None),
-            ),
-            node.create_subscription(String, "instruction", self._on_instruction, qos.volatile()),
-        ]
-        if values["history.source"] == "topic":
-            self._subscriptions.append(
-                node.create_subscription(ActionHistory, "action_history", self._on_history, qos.actions())
-            )
-        self._watch_timer = steady_timer(node, WATCH_PERIOD, self._watch)
+        with ExitStack() as undo:
+
+            def publisher(message_type: Any, topic: str) -> Any:
+                created = node.create_lifecycle_publisher(message_type, topic, qos.actions())
+                undo.callback(node.destroy_lifecycle_publisher, created)
+                return created
+
+            def subscribe(message_type: Any, topic: str, *arguments: Any, **options: Any) -> None:
+                created = node.create_subscription(message_type, topic, *arguments, **options)
+                undo.callback(node.destroy_subscription, created)
+
+            self._action = publisher(VLAAction, "action")
+            self._chunk = publisher(VLAActionChunk, "action_chunk")
+            model_info = node.create_publisher(String, "~/model_info", qos.latched())
+            undo.callback(node.destroy_publisher, model_info)
+            model_info.publish(String(data=json.dumps(self._card())))
+            for camera in self.cameras:
+                self.inputs.append(CameraInput(node, camera, values, self._offer))
+                undo.callback(self.inputs[-1].destroy)
+            # A latched instruction needs a transient-local subscription, which hears nothing of a volatile
+            # publisher (`ros2 topic pub`): so there are two, and the handler is idempotent.
+            unheard = qos.on_mismatch(lambda: None)
+            subscribe(String, "instruction", self._on_instruction, qos.latched(), event_callbacks=unheard)
+            subscribe(String, "instruction", self._on_instruction, qos.volatile())
+            if values["history.source"] == "topic":
+                subscribe(ActionHistory, "action_history", self._on_history, qos.actions())
+            undo.callback(node.destroy_timer, steady_timer(node, WATCH_PERIOD, self._watch))
+            return undo.pop_all()
 
     def _card(self) -> dict[str, object]:
         space = self.space
@@ -212,8 +210,25 @@ class VLARuntime:
         if stop:
             self._node.get_logger().warning("no new action in time: the arm is stopped")
         if self._node.lifecycle_state == "active":
-            for camera in self._inputs:
+            for camera in self.inputs:
                 camera.watch(now, max_age)
+            self._watch_latency()
+
+    @property
+    def slow(self) -> bool:
+        """Whether an answer usually takes longer than the time that one action is meant to last."""
+        return self._slow
+
+    def _watch_latency(self) -> None:
+        with self.thread.condition:
+            usual, rate = self.latency.percentile(50), self.controller.settings.rate
+        allowed = 1 / rate if rate else self.space.step_duration
+        slow = usual > allowed
+        if slow and not self._slow:
+            self._node.get_logger().warning(
+                f"an answer takes {usual * 1e3:.0f} ms, longer than a step of {allowed * 1e3:.0f} ms"
+            )
+        self._slow = slow
 
     # -- from the inference thread
 

@@ -43,7 +43,7 @@ def _control_state(runtime: VLARuntime, values: Mapping[str, Any], now: int, sil
         return WARN, Hold.NO_CLOCK.value
     moving = runtime.controller.last_action is not None
     if moving and 0 <= now - runtime.last_published_ns < 1_000_000_000:
-        return OK, "acting"
+        return (WARN, "acting, but slower than its steps") if runtime.slow else (OK, "acting")
     hold = runtime.thread.hold or Hold.NO_FRAME
     if hold in INTENDED:
         return OK, hold.value

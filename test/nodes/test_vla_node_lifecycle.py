@@ -175,6 +175,16 @@ def test_reset_of_an_unconfigured_node_says_why_not(vla: Start) -> None:
     assert "not configured" in answer.message
 
 
+def test_a_topic_that_cannot_be_created_leaves_nothing_behind(vla: Start) -> None:
+    node = vla(state="unconfigured")
+    before = entities(node)
+    create, node.node.create_subscription = node.node.create_subscription, None
+    assert not configure(node)
+    assert entities(node) == before
+    node.node.create_subscription = create
+    assert configure(node)
+
+
 # -- while an inference runs
 
 
