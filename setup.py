@@ -1,3 +1,5 @@
+"""For pip; everything is in pyproject.toml. colcon builds through CMakeLists.txt and ignores both."""
+
 from setuptools import setup
 
-setup()  # everything is in pyproject.toml; colcon builds through CMakeLists.txt and ignores both
+setup()

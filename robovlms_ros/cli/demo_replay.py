@@ -85,9 +85,7 @@ def _progress(console: Console) -> Progress:
 
 
 def _action_table(run: LiveRun) -> Table:
-    table = Table(
-        title="actions received", caption="translation in mm, rotation in degrees"
-    )
+    table = Table(title="actions received", caption="translation in mm, rotation in degrees")
     for column in ("image", "x", "y", "z", "rx", "ry", "rz", "gripper", "latency ms"):
         table.add_column(column, justify="right")
     index = {stamp: i for i, stamp in enumerate(run.image_stamps_ns)}

@@ -103,13 +103,13 @@ def run_live(
         node.create_subscription(VLAAction, "action", on_action, 100)
         node.create_subscription(ActionHistory, "action_history", run.histories.append, 100)
         _wait_until_active(node, "/vla_node", [vla, history], startup_timeout)
-        for topic in (image_topic, instruction_topic):
-            _wait_for(
-                lambda topic=topic: player.publishers[topic].get_subscription_count() > 0,
-                f"no node subscribed to {topic}",
-                [vla, history],
-                startup_timeout,
-            )
+        listened = [player.publishers[topic] for topic in (image_topic, instruction_topic)]
+        _wait_for(
+            lambda: all(publisher.get_subscription_count() for publisher in listened),
+            f"no node subscribed to {image_topic} and {instruction_topic}",
+            [vla, history],
+            startup_timeout,
+        )
 
         stop = threading.Event()
         for message in player.play(stop):
@@ -210,14 +210,14 @@ def _spinning_node(domain: int) -> Iterator[Node]:
 
 
 def _wait_until_active(node: Node, name: str, processes: list[_NodeProcess], timeout: float) -> None:
-    client = node.create_client(GetState, f"{name}/get_state")
-    answer: dict[str, int] = {}
+    client: Any = node.create_client(GetState, f"{name}/get_state")
+    states: list[int] = []
 
     def is_active() -> bool:
         if client.service_is_ready():
             future = client.call_async(GetState.Request())
-            future.add_done_callback(lambda done: answer.update(id=done.result().current_state.id))
-        return answer.get("id") == State.PRIMARY_STATE_ACTIVE
+            future.add_done_callback(lambda done: states.append(done.result().current_state.id))
+        return states[-1:] == [State.PRIMARY_STATE_ACTIVE]
 
     _wait_for(is_active, f"{name} did not become active", processes, timeout)
     node.destroy_client(client)

@@ -10,7 +10,6 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
@@ -42,7 +41,7 @@ class BagPlayer:
         self._started: float | None = None
 
     @property
-    def publishers(self) -> dict[str, Publisher]:
+    def publishers(self) -> dict[str, Any]:
         """The publisher of each topic in the bag."""
         return dict(self._publishers)
 
