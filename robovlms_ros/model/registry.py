@@ -18,6 +18,10 @@ BACKBONES: Mapping[str, str] = {
     # Upstream's name, and the way others spell it.
     "RoboPaligemma": "robovlms_ros.model.backbone.robopaligemma:RoboPaligemma",
     "RoboPaliGemma": "robovlms_ros.model.backbone.robopaligemma:RoboPaligemma",
+    "RoboLLaVA": "robovlms_ros.model.backbone.robollava:RoboLLaVA",
+    "RoboQwenVL": "robovlms_ros.model.backbone.roboqwenvl:RoboQwenVL",
+    "RoboSmolVLM": "robovlms_ros.model.backbone.robosmolvlm:RoboSmolVLM",
+    "RoboIdefics3": "robovlms_ros.model.backbone.robosmolvlm:RoboIdefics3",
 }
 POLICY_HEADS: Mapping[str, str] = {
     "LSTMDecoder": "robovlms_ros.model.policy_head.lstm:LSTMDecoder",

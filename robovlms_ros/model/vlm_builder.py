@@ -9,17 +9,20 @@ import torch
 from torch import nn
 
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
-from robovlms_ros.model.config import RoboVLMConfig
+from robovlms_ros.model.config import RoboVLMConfig, TokenizerConfig
 from robovlms_ros.model.errors import ConfigError
 from robovlms_ros.model.registry import backbone_class
+from robovlms_ros.model.transformers_classes import model_type, read_backbone_config
 
 
 def find_vlm_folder(config: RoboVLMConfig, config_folder: Path, vlm_dir: Path | None = None) -> Path:
     """The folder with the backbone's ``config.json`` and tokenizer files.
 
     ``vlm_dir`` is that folder itself or one that the configuration's path is relative to; without it the path
-    is relative to the configuration's own folder. Raises `ConfigError` with the places that were tried.
+    is relative to the configuration's own folder. Raises `ConfigError` with the places that were tried, or where
+    there is no such backbone, in which case no folder would help.
     """
+    backbone_class(config.robovlm_name).check_config(config)
     named = Path(config.vlm.pretrained_model_name_or_path).expanduser()
     bases = [config_folder] if vlm_dir is None else [vlm_dir.expanduser()]
     tried = [
@@ -37,23 +40,21 @@ def find_vlm_folder(config: RoboVLMConfig, config_folder: Path, vlm_dir: Path | 
 
 
 def build_model(config: RoboVLMConfig, vlm_folder: Path, device: str = "meta") -> BaseRoboVLM:
-    """The network of ``config`` around the backbone described in ``vlm_folder``.
+    """The network of ``config`` around the backbone described in ``vlm_folder``, in float32.
 
     On the meta device (the default) no weight is allocated, only the tables that no checkpoint holds; on any
-    other device the weights are random.
+    other device the weights are random. Raises `ConfigError`.
     """
-    from transformers import AutoConfig
-
     cls = backbone_class(config.robovlm_name)
-    try:
-        backbone_config = AutoConfig.from_pretrained(vlm_folder, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{vlm_folder / 'config.json'} cannot be read: {error}") from error
-    if backbone_config.model_type != cls.model_type:
+    cls.check_config(config)
+    stated = model_type(vlm_folder)
+    if stated != cls.model_type:
+        advice = cls.advice.get(stated, "use the folder that belongs to this model")
         raise ConfigError(
             f"{config.robovlm_name} needs a {cls.model_type!r} backbone, but {vlm_folder / 'config.json'} "
-            f"describes a {backbone_config.model_type!r}; use the folder that belongs to this model"
+            f"describes a {stated!r}; {advice}"
         )
+    backbone_config = read_backbone_config(vlm_folder)
     image_size = getattr(getattr(backbone_config, "vision_config", None), "image_size", config.image_size)
     if image_size != config.image_size:
         raise ConfigError(
@@ -61,35 +62,43 @@ def build_model(config: RoboVLMConfig, vlm_folder: Path, device: str = "meta") -
             "set image_size to that"
         )
     cls.adapt_backbone_config(backbone_config, config)
-    tokenizer = load_tokenizer(vlm_folder, config)
+    tokenizer = load_tokenizer(vlm_folder, config.tokenizer)
     with torch.device(device):
-        backbone = _transformers_class(cls.backbone_class)(backbone_config)
+        # Parts of a backbone follow the type that its config.json was saved with.
+        backbone = cls.build_backbone(backbone_config).float()
         model = cls(config, backbone, tokenizer)
     _materialise_tables(backbone)
+    _check_vocabulary(model, config.tokenizer)
     return model.eval()
 
 
-def load_tokenizer(folder: Path, config: RoboVLMConfig) -> Any:
+def load_tokenizer(folder: Path, settings: TokenizerConfig) -> Any:
     """The tokenizer in ``folder``, with the configuration's additional special tokens and a padding token."""
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises plain Exception for a damaged file
         raise ConfigError(
             f"no usable tokenizer in {folder} ({error}); copy the backbone's tokenizer files there again"
         ) from error
-    if config.tokenizer.additional_special_tokens:
-        tokenizer.add_special_tokens({"additional_special_tokens": config.tokenizer.additional_special_tokens})
+    if settings.additional_special_tokens:
+        tokenizer.add_special_tokens({"additional_special_tokens": settings.additional_special_tokens})
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "<PAD>"})
     return tokenizer
 
 
-def _transformers_class(name: str) -> Any:
-    import transformers
-
-    return getattr(transformers, name)
+def _check_vocabulary(model: BaseRoboVLM, settings: TokenizerConfig) -> None:
+    # Some backbones keep the embeddings of later tokens in a second table.
+    rows = sum(table.shape[0] for table in model.word_embedding.parameters())
+    added = settings.additional_special_tokens or []
+    without = [token for token in added if model.tokenizer.convert_tokens_to_ids(token) >= rows]
+    if without:
+        raise ConfigError(
+            f"tokenizer.additional_special_tokens has {', '.join(without)}, for which the backbone, with {rows} "
+            "tokens, has no embedding; remove them, or use the backbone's config.json that has them"
+        )
 
 
 def _materialise_tables(backbone: Any) -> None:

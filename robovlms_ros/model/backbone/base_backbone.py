@@ -16,6 +16,7 @@ from robovlms_ros.model.policy_head.base_policy import ActionOutput
 from robovlms_ros.model.registry import policy_head_class
 from robovlms_ros.model.sequence import HistoryTokens, merge
 from robovlms_ros.model.text_template import DEFAULT_TEMPLATE, TEMPLATES
+from robovlms_ros.model.transformers_classes import transformers_class
 
 
 class BaseRoboVLM(nn.Module, ABC):
@@ -47,6 +48,8 @@ class BaseRoboVLM(nn.Module, ABC):
     """Prefixes of tensor names in the backbone before transformers 5, and what they have become."""
     old_dtype: ClassVar[torch.dtype | None] = None
     """Type in which upstream held the backbone while it loaded a checkpoint, where that rounds the weights."""
+    advice: ClassVar[Mapping[str, str]] = {}
+    """What to do instead, by the ``model_type`` of a folder that one could take for the right one."""
 
     def __init__(self, config: RoboVLMConfig, backbone: nn.Module, tokenizer: Any) -> None:
         super().__init__()
@@ -66,8 +69,17 @@ class BaseRoboVLM(nn.Module, ABC):
             self.act_encoder = ActionLinearEncoder(head.action_dim - gripper_dim, gripper_dim, self.hidden_size)
 
     @classmethod
+    def check_config(cls, config: RoboVLMConfig) -> None:
+        """Raise `ConfigError` where ``config`` asks for what cannot be had; no file has been read yet."""
+
+    @classmethod
     def adapt_backbone_config(cls, backbone_config: Any, config: RoboVLMConfig) -> None:
         """Adjust the backbone's own configuration in place before the backbone is built."""
+
+    @classmethod
+    def build_backbone(cls, backbone_config: Any) -> Any:
+        """The network that ``backbone_config`` describes, on the current device, with weights still to come."""
+        return transformers_class(cls.backbone_class)(backbone_config)
 
     @property
     def hidden_size(self) -> int:
