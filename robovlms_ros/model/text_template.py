@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TextTemplate:
-    """A prompt with ``{instruction}`` and, where the tokenizer does not add it, ``{eos}``.
+    """A prompt with ``{instruction}`` and, where the tokenizer does not add them, ``{bos}`` and ``{eos}``.
 
     ``max_tokens`` is the longest text the backbone was trained for, special tokens included.
     """
@@ -17,9 +17,9 @@ class TextTemplate:
     add_special_tokens: bool = True
     max_tokens: int = 512
 
-    def fill(self, instruction: str, eos: str | None) -> str:
+    def fill(self, instruction: str, eos: str | None, bos: str | None = None) -> str:
         """The prompt for one instruction; white space around the instruction is dropped."""
-        return self.text.format(instruction=instruction.strip(), eos=eos or "")
+        return self.text.format(instruction=instruction.strip(), eos=eos or "", bos=bos or "")
 
 
 # By upstream's short model name (configuration key "model").
@@ -31,5 +31,9 @@ TEMPLATES: Mapping[str, TextTemplate] = {
     "moondream": TextTemplate("<|endoftext|>{instruction}"),
     "uform": TextTemplate("<image> {instruction}"),
     "flamingo": TextTemplate("<image>{instruction}<|endofchunk|>{eos}", max_tokens=256),
+    # Not upstream's. ACT stands before the end token where there is one, so the prompt has one.
+    "qwenvl": TextTemplate("{instruction}{eos}", add_special_tokens=False),
+    "smolvlm": TextTemplate("{bos}{instruction}{eos}", add_special_tokens=False),
+    "idefics": TextTemplate("{bos}<image>{instruction}{eos}", add_special_tokens=False),
 }
 DEFAULT_TEMPLATE = TextTemplate("<|endoftext|>{instruction}")
