@@ -9,6 +9,8 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 
@@ -22,6 +24,20 @@ class ManagedNode(LifecycleNode):
     lifecycle_state = "unconfigured"
     last_error = ""
     """Why the last transition failed; empty after one that did not."""
+
+    def __init__(self, name: str, **node_arguments: Any) -> None:
+        super().__init__(name, **node_arguments)
+        self._answer_change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._change_state
+
+    def _change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        # Before Kilted rclpy lets a request for an invalid transition end the whole process.
+        try:
+            return self._answer_change_state(request, response)
+        except rclpy_implementation.RCLError as error:
+            self.get_logger().error(f"refused transition {request.transition.id}: {error}")
+            response.success = False
+            return response
 
     def configure(self) -> None:
         """Acquire everything. After an exception ``release`` follows and the node stays unconfigured."""

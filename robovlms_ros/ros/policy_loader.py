@@ -79,7 +79,13 @@ def load_policy(values: Mapping[str, Any]) -> RobotPolicy:
         raise ValueError(
             f"model.path {path!r} {what}; it must be the folder of a packed model, made by 'robovlms pack'"
         )
-    from robovlms_ros.policy.vla_policy import VLAPolicy
+    try:
+        from robovlms_ros.policy.vla_policy import VLAPolicy
+    except ImportError as error:
+        raise ValueError(
+            f"a Python package that models need cannot be imported: {error}; 'pip install' this package, or see "
+            "its README on torch and transformers"
+        ) from error
 
     return VLAPolicy.load(
         path,
