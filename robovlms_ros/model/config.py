@@ -45,7 +45,7 @@ class TrainSetup(Section):
     predict_action: bool = True
     train_vision: bool = False
     train_text_embedding: bool = False
-    train_decoder_layers: int = -1
+    train_decoder_layers: int = Field(default=-1, ge=-1)
     train_full_decoder: bool = False
     train_resampler: bool = True
     freeze_backbone: bool = False
@@ -54,18 +54,24 @@ class TrainSetup(Section):
     lora_r: int = Field(default=64, gt=0)
     lora_alpha: int = Field(default=16, gt=0)
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
-    lora_bias: str = "none"
+    lora_bias: Literal["none", "all", "lora_only"] = "none"
     reinit: bool = False
     gradient_checkpointing: bool = False
     load_vl_param: bool = True
 
 
 class ActHeadConfig(Section):
-    """The policy head. Its window and chunk length are the top-level ``window_size`` and ``fwd_pred_next_n``."""
+    """The policy head. Its window and chunk length are the top-level ``window_size`` and ``fwd_pred_next_n``.
+
+    Ours, without a counterpart upstream: ``with_gripper`` (whether the last number of an action is one),
+    ``parallel_decoding`` (all action tokens in one pass, for a model trained so) and ``predefined_actions`` (the
+    table of a `PredefinedDecoder`).
+    """
 
     type: str
     hidden_size: int = Field(default=1024, gt=0)
-    action_dim: int = Field(default=7, gt=1)
+    action_dim: int = Field(default=7, gt=0)
+    with_gripper: bool = True
     down_sample: Literal["none", "pooling"] = "none"
     latent: int = Field(default=1, gt=0)
     action_space: Literal["continuous", "down_sample", "discrete"] = "continuous"
@@ -77,6 +83,13 @@ class ActHeadConfig(Section):
     n_bin: int = Field(default=256, gt=1)
     min_action: float = -1.0
     max_action: float = 1.0
+    parallel_decoding: bool = False
+    predefined_actions: list[list[float]] | None = None
+
+    @property
+    def pose_dim(self) -> int:
+        """Numbers of an action that are not the gripper."""
+        return self.action_dim - int(self.with_gripper)
 
 
 class ActEncoderConfig(Section):
@@ -85,6 +98,15 @@ class ActEncoderConfig(Section):
     type: str = "ActionLinearEncoder"
     window: int = Field(gt=0)
     gripper_dim: int = Field(default=1, gt=0)
+
+
+class StateEncoderConfig(Section):
+    """Turns the robot's own state into a token before the action token. Ours: upstream's never worked.
+
+    ``arm_dim`` numbers describe the arm; one more, the gripper's opening, follows them.
+    """
+
+    arm_dim: int = Field(default=6, gt=0)
 
 
 class TrainerConfig(Section):
@@ -106,6 +128,7 @@ class PackedHead(Section):
 
     act_head: ActHeadConfig
     act_encoder: ActEncoderConfig | None = None
+    state_encoder: StateEncoderConfig | None = None
     window_size: int = Positive
     fwd_pred_next_n: int = Positive
     weights_sha256: str
@@ -129,6 +152,7 @@ class RoboVLMConfig(Section):
     tokenizer: TokenizerConfig
     act_head: ActHeadConfig | None
     act_encoder: ActEncoderConfig | None = None
+    state_encoder: StateEncoderConfig | None = None
     train_setup: TrainSetup = TrainSetup()
     trainer: TrainerConfig = TrainerConfig()
 

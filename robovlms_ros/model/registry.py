@@ -1,13 +1,14 @@
-"""Which backbones and policy heads exist. Others come from installed packages, through entry points."""
+"""Which backbones and policy heads exist. Others come from `robovlms_ros.model.plugins`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from robovlms_ros.model import plugins
 from robovlms_ros.model.errors import ConfigError
+from robovlms_ros.model.unavailable import UNAVAILABLE_BACKBONES
 
 if TYPE_CHECKING:
     from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
@@ -24,27 +25,41 @@ BACKBONES: Mapping[str, str] = {
     "RoboIdefics3": "robovlms_ros.model.backbone.robosmolvlm:RoboIdefics3",
 }
 POLICY_HEADS: Mapping[str, str] = {
+    "DiscreteDecoder": "robovlms_ros.model.policy_head.discrete:DiscreteDecoder",
+    "FCDecoder": "robovlms_ros.model.policy_head.fc:FCDecoder",
+    "GPTDecoder": "robovlms_ros.model.policy_head.gpt:GPTDecoder",
     "LSTMDecoder": "robovlms_ros.model.policy_head.lstm:LSTMDecoder",
+    "PredefinedDecoder": "robovlms_ros.model.policy_head.predefined:PredefinedDecoder",
 }
 
 
 def backbone_class(name: str) -> type[BaseRoboVLM]:
     """The class for a configuration's ``robovlm_name``; `ConfigError` lists what exists."""
-    found: type[BaseRoboVLM] = _lookup(name, BACKBONES, "robovlms_ros.backbones", "robovlm_name")
+    from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
+
+    if name in UNAVAILABLE_BACKBONES:
+        raise ConfigError(f"robovlm_name is {name!r}: {UNAVAILABLE_BACKBONES[name]}")
+    found: type[BaseRoboVLM] = _lookup("backbone", name, BACKBONES, "robovlm_name", BaseRoboVLM)
     return found
 
 
 def policy_head_class(name: str) -> type[BasePolicyHead]:
     """The class for a configuration's ``act_head.type``; `ConfigError` lists what exists."""
-    found: type[BasePolicyHead] = _lookup(name, POLICY_HEADS, "robovlms_ros.policy_heads", "act_head.type")
+    from robovlms_ros.model.policy_head.base_policy import BasePolicyHead
+
+    found: type[BasePolicyHead] = _lookup("policy_head", name, POLICY_HEADS, "act_head.type", BasePolicyHead)
     return found
 
 
-def _lookup(name: str, own: Mapping[str, str], group: str, key: str) -> Any:
+def _lookup(kind: plugins.Kind, name: str, own: Mapping[str, str], key: str, base: type) -> Any:
     if name in own:
         module, _, attribute = own[name].partition(":")
         return getattr(import_module(module), attribute)
-    others = {entry.name: entry for entry in entry_points(group=group)}
-    if name not in others:
-        raise ConfigError(f"{key} is {name!r}; this installation has {', '.join(sorted({*own, *others}))}")
-    return others[name].load()
+    found = plugins.PLUGINS.find(kind, name)
+    if found is None:
+        exists = ", ".join(sorted({*own, *plugins.PLUGINS.names(kind)}))
+        broken = "".join(f"; plugin {file} is broken: {why}" for file, why in plugins.PLUGINS.broken.items())
+        raise ConfigError(f"{key} is {name!r}; this installation has {exists}{broken}")
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError(f"{key} {name!r} comes from a plugin, but is no {base.__name__}; derive it from that")
+    return found

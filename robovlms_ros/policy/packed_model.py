@@ -28,7 +28,14 @@ from robovlms_ros.model.weights import assign_weights
 from robovlms_ros.policy.robot_profile import load_profile, profile_path
 
 # What belongs to a policy head; the rest of the weights is shared by all heads of a folder.
-HEAD_PREFIXES = ("act_head.", "act_encoder.", "action_token")
+HEAD_PREFIXES = (
+    "act_head.",
+    "act_encoder.",
+    "action_token",
+    "embed_arm_state.",
+    "embed_gripper_state.",
+    "embed_state.",
+)
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -87,7 +94,7 @@ def open_packed(folder: str | Path, policy_head: str = "") -> PackedModel:
         )
     if policy_head in heads:
         further = heads[policy_head]
-        differing = ("act_head", "act_encoder", "window_size", "fwd_pred_next_n")
+        differing = ("act_head", "act_encoder", "state_encoder", "window_size", "fwd_pred_next_n")
         config = config.model_copy(update={key: getattr(further, key) for key in differing})
     packed = config.packed
     assert packed is not None
@@ -173,6 +180,7 @@ def _further_head(
     described = PackedHead(
         act_head=config.act_head,  # type: ignore[arg-type]  # building the model has checked it
         act_encoder=config.act_encoder,
+        state_encoder=config.state_encoder,
         window_size=config.window_size,
         fwd_pred_next_n=config.fwd_pred_next_n,
         weights_sha256=weights_digest(tensors),

@@ -21,8 +21,9 @@ from robovlms_ros.policy.rotation import axis_angle_to_rpy, rpy_to_axis_angle
 from robovlms_ros.policy.share import shared_files
 
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
-Vector6 = Annotated[list[float], Field(min_length=6, max_length=6)]
-ACTION_DIM = 7
+Name = Annotated[str, Field(min_length=1)]
+# Pose numbers of an arm: translation x y z, then rotation roll pitch yaw.
+ARM_POSE_DIM = 6
 
 
 class _Section(BaseModel):
@@ -47,13 +48,18 @@ class GripperProfile(_Section):
 
 
 class Statistics(_Section):
-    """The 1 % and 99 % quantiles of the training actions: x y z in metres, roll pitch yaw in radians."""
+    """The 1 % and 99 % quantiles of the training actions: x y z in metres, roll pitch yaw in radians.
 
-    q01: Vector6
-    q99: Vector6
+    For a robot with other ``dimensions`` one of each per dimension, in its own units.
+    """
+
+    q01: list[float]
+    q99: list[float]
 
     @model_validator(mode="after")
     def _ordered(self) -> Statistics:
+        if len(self.q01) != len(self.q99):
+            raise ValueError("q01 and q99 must have the same length")
         if any(low >= high for low, high in zip(self.q01, self.q99, strict=True)):
             raise ValueError("every q01 must be below its q99")
         return self
@@ -89,6 +95,9 @@ class Workspace(_Section):
 class RobotProfile(_Section):
     """One robot's action space. The model predicts roll-pitch-yaw; ``rotation_format`` is what the arm is sent.
 
+    ``dimensions`` names the numbers of an action, without the gripper, of a robot that is no such arm: a mobile
+    base, an arm commanded by its joints. They are passed on as they are, after the statistics.
+
     The profile of a loaded policy (`for_model`) also undoes the model's own normalisation.
     """
 
@@ -98,6 +107,7 @@ class RobotProfile(_Section):
     mode: Literal["delta"] = "delta"
     rotation_format: Literal["rpy", "axis_angle"]
     step_duration: float = Field(gt=0)
+    dimensions: list[Name] | None = Field(default=None, min_length=1)
     units: Units = Units()
     statistics: Statistics | None = None
     gripper: GripperProfile = GripperProfile()
@@ -106,12 +116,28 @@ class RobotProfile(_Section):
     _range: ActionRange = PrivateAttr(default_factory=ActionRange)
     _action_scale: float = PrivateAttr(default=1.0)
 
+    @model_validator(mode="after")
+    def _consistent(self) -> RobotProfile:
+        if self.statistics is not None and len(self.statistics.q01) != self.pose_dim:
+            raise ValueError(f"statistics need {self.pose_dim} numbers each, they have {len(self.statistics.q01)}")
+        if self.dimensions is not None and (self.rotation_format != "rpy" or self.units != Units()):
+            raise ValueError("with dimensions of its own, leave rotation_format at rpy and units at 1")
+        return self
+
+    @property
+    def pose_dim(self) -> int:
+        """Numbers of an action before the gripper."""
+        return ARM_POSE_DIM if self.dimensions is None else len(self.dimensions)
+
     def for_model(self, config: RoboVLMConfig) -> RobotProfile:
         """This profile for one model's normalised actions. Raises `ProfileError` where they do not go together."""
-        if config.act_head is not None and config.act_head.action_dim != ACTION_DIM:
+        head = config.act_head
+        if head is not None and head.pose_dim != self.pose_dim:
+            named = ", ".join(self.dimensions or ("translation", "rotation"))
             raise ProfileError(
-                f"the model predicts {config.act_head.action_dim} numbers per action, but robot profile "
-                f"{self.name!r} describes {ACTION_DIM} (translation, rotation, gripper)"
+                f"the model predicts {head.action_dim} numbers per action, {head.pose_dim} beside the gripper; "
+                f"robot profile {self.name!r} describes {self.pose_dim} beside it ({named}); use a profile whose "
+                "'dimensions' are the model's"
             )
         if config.tcp_rel:
             raise ProfileError(
@@ -124,39 +150,40 @@ class RobotProfile(_Section):
         return bound
 
     def denormalize(self, normalized: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Model actions ``(..., 7)`` -> the robot's (robovlms.md, sections 5.2 and 6.3); the gripper is kept."""
-        actions = np.array(normalized, dtype=np.float64)
-        pose = self._range.denormalize(actions[..., :6])
+        """Model actions ``(..., action_dim)`` -> the robot's (robovlms.md, sections 5.2 and 6.3), gripper kept."""
+        actions, arm = np.array(normalized, dtype=np.float64), slice(self.pose_dim)
+        pose = self._range.denormalize(actions[..., arm])
         if self.statistics is not None:
             pose = scale(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
-        actions[..., :6] = pose
+        actions[..., arm] = pose
         if self.rotation_format == "axis_angle":
             actions[..., 3:6] = rpy_to_axis_angle(pose[..., 3:])
-        actions[..., :6] *= self._action_scale
+        actions[..., arm] *= self._action_scale
         return actions
 
     def normalize(self, actions: NDArray[np.float64]) -> NDArray[np.float32]:
         """The inverse of `denormalize`, with the pose clipped to [-1, 1]: what an action history holds."""
-        normalized = np.array(actions, dtype=np.float64)
-        pose = normalized[..., :6] / self._action_scale
+        normalized, arm = np.array(actions, dtype=np.float64), slice(self.pose_dim)
+        pose = normalized[..., arm] / self._action_scale
         if self.rotation_format == "axis_angle":
             pose[..., 3:] = axis_angle_to_rpy(pose[..., 3:])
         if self.statistics is not None:
             pose = unscale(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
-        normalized[..., :6] = np.clip(self._range.normalize(pose), -1, 1)
+        normalized[..., arm] = np.clip(self._range.normalize(pose), -1, 1)
         return normalized.astype(np.float32)
 
     def to_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The robot's actions ``(..., 7)`` in metres and radians; only CALVIN's are not so already."""
-        return np.asarray(actions * self._per_unit)
+        """The robot's actions in metres and radians; only CALVIN's are not so already."""
+        return np.asarray(actions * self._per_unit(actions.shape[-1]))
 
     def from_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
         """The inverse of `to_si`."""
-        return np.asarray(actions / self._per_unit)
+        return np.asarray(actions / self._per_unit(actions.shape[-1]))
 
-    @property
-    def _per_unit(self) -> NDArray[np.float64]:
-        return np.array([self.units.translation] * 3 + [self.units.rotation] * 3 + [1.0])
+    def _per_unit(self, action_dim: int) -> NDArray[np.float64]:
+        if self.dimensions is not None:
+            return np.ones(action_dim)
+        return np.array([self.units.translation] * 3 + [self.units.rotation] * 3 + [1.0])[:action_dim]
 
 
 def load_profile(robot: str | Path) -> RobotProfile:

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.model.errors import ObservationError
-from robovlms_ros.model.policy_head.base_policy import ActionOutput
-from robovlms_ros.model.sequence import HistoryTokens
+from robovlms_ros.model.sequence import MaskedTokens
 from robovlms_ros.policy.gripper import Gripper, advance
 from robovlms_ros.policy.preprocess import ImagePreprocessor
-from robovlms_ros.policy.robot_profile import ACTION_DIM, RobotProfile
+from robovlms_ros.policy.robot_profile import RobotProfile
 from robovlms_ros.policy.types import ActionChunk, HistoryWindow, Observation
 
 logger = logging.getLogger(__name__)
@@ -56,10 +55,10 @@ class VLASession:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: head memory, instruction, queued chunk, gripper state."""
+        """Forget everything: earlier frames, head memory, instruction, queued chunk, gripper state."""
         self._instruction: str | None = None
         self._text: Tensor | None = None
-        self._head_state: Any = None
+        self._memory = self._model.init_state()
         self._gripper: Gripper = self._profile.gripper.make()
         self._queued: NDArray[np.float32] | None = None
         self._executed = 0
@@ -82,24 +81,28 @@ class VLASession:
     def _infer(self, observation: Observation, timings: dict[str, float]) -> NDArray[np.float32]:
         model = self._model
         pixels = self._timed("preprocess", timings, lambda: self._preprocess(self._images(observation)))
-        history = self._history(observation.history)
+        history, state = self._history(observation.history), self._state(observation.state)
         started = time.perf_counter()
         text = self._embedded(observation.instruction.strip())
         images = self._timed("vision", timings, lambda: model.encode_images(pixels.unsqueeze(0)))
-        tokens = self._timed("language", timings, lambda: model.fuse(images, text, history))
-        output = self._timed("head", timings, lambda: self._advance_head(tokens))
+        memory, tokens = self._timed(
+            "language", timings, lambda: model.observe(self._memory, images, text, history, state)
+        )
+        self._memory, output = self._timed("head", timings, lambda: model.decide(memory, tokens))
         timings["model"] = time.perf_counter() - started
-        # The threshold is taken in the model's own type, as upstream does.
-        opens = (output.gripper.sigmoid() > 0.5).to(output.pose)
-        chunk = torch.cat([output.pose, opens.unsqueeze(-1)], dim=-1)[0]
-        normalized: NDArray[np.float32] = chunk.float().cpu().numpy()
+        chunk = output.pose
+        if output.gripper is not None:
+            # The threshold is taken in the model's own type, as upstream does.
+            opens = (output.gripper.sigmoid() > 0.5).to(chunk)
+            chunk = torch.cat([chunk, opens.unsqueeze(-1)], dim=-1)
+        normalized: NDArray[np.float32] = chunk[0].float().cpu().numpy()
         return normalized
 
     def _timed(self, stage: str, timings: dict[str, float], work: Callable[[], Result]) -> Result:
         started = time.perf_counter()
         result = work()
-        if self._model.action_token.is_cuda:
-            torch.cuda.synchronize(self._model.action_token.device)
+        if self._model.device.type == "cuda":
+            torch.cuda.synchronize(self._model.device)
         timings[stage] = time.perf_counter() - started
         return result
 
@@ -119,34 +122,48 @@ class VLASession:
             text = self._model.embed_text(self._model.encode_text(instruction))
             self.reset()
             self._instruction, self._text = instruction, text
-            self._head_state = self._model.act_head.init_state()
         return self._text
 
-    def _advance_head(self, tokens: Tensor) -> ActionOutput:
-        self._head_state, output = self._model.act_head.step(self._head_state, tokens)
-        return output
-
-    def _history(self, history: HistoryWindow | None) -> HistoryTokens | None:
+    def _history(self, history: HistoryWindow | None) -> MaskedTokens | None:
         """The last rows that the action encoder takes, padded in front with rows that are not valid."""
         settings = self._model.config.act_encoder
         if settings is None:
             return None
-        actions, valid = np.zeros((settings.window, ACTION_DIM), np.float32), np.zeros(settings.window, np.bool_)
+        width = self._model.head_config.action_dim
+        actions, valid = np.zeros((settings.window, width), np.float32), np.zeros(settings.window, np.bool_)
         if history is not None and len(history.valid):
-            if history.actions.shape[1] != ACTION_DIM:
+            if history.actions.shape[1] != width:
                 raise ObservationError(
-                    f"history: actions have {history.actions.shape[1]} numbers, the model's have {ACTION_DIM}"
+                    f"history: actions have {history.actions.shape[1]} numbers, the model's have {width}"
                 )
             length = min(len(history.valid), settings.window)
             valid[-length:] = history.valid[-length:]
             actions[-length:] = np.where(valid[-length:, None], history.actions[-length:], 0)
             if not np.isfinite(actions).all():
                 raise ObservationError("history: a valid row holds NaN or infinity; mark it as not valid")
-        weight = self._model.action_token
-        rows = torch.from_numpy(actions).to(weight).unsqueeze(0)
-        return self._model.encode_history(rows, torch.from_numpy(valid).to(weight.device).unsqueeze(0))
+        rows = self._tensor(actions)
+        return self._model.encode_history(rows, torch.from_numpy(valid).to(rows.device).unsqueeze(0))
+
+    def _state(self, state: NDArray[np.float64] | None) -> MaskedTokens | None:
+        settings = self._model.config.state_encoder
+        if settings is None:
+            return None
+        length = settings.arm_dim + 1
+        if state is None:
+            raise ObservationError(f"the model takes the robot's state; give {length} numbers at every step")
+        values = np.asarray(state, np.float64)
+        if values.shape != (length,) or not np.isfinite(values).all():
+            raise ObservationError(
+                f"the state must be {length} finite numbers ({settings.arm_dim} of the arm, then the gripper's "
+                f"opening), got {values.tolist()}"
+            )
+        return self._model.encode_state(self._tensor(values))
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self._model.device, self._model.dtype).unsqueeze(0)
 
     def _chunk(self, normalized: NDArray[np.float32], timings: Mapping[str, float]) -> ActionChunk:
         actions = self._profile.denormalize(normalized)
-        actions[:, -1] = advance(self._gripper, [bool(answer > 0.5) for answer in normalized[:, -1]])
+        if self._model.head_config.with_gripper:
+            actions[:, -1] = advance(self._gripper, [bool(answer > 0.5) for answer in normalized[:, -1]])
         return ActionChunk(normalized, actions, timings)

@@ -36,9 +36,8 @@ class VLAPolicy:
         self.model = model
         self.profile = profile.for_model(model.config)
         self.cameras = ("static", "hand") if model.config.use_hand_rgb else ("static",)
-        weight = model.action_token
         self._preprocess = ImagePreprocessor(
-            model.config.image_size, model.image_mean, model.image_std, preprocess, weight.device, weight.dtype
+            model.config.image_size, model.image_mean, model.image_std, preprocess, model.device, model.dtype
         )
         self._card = _card(self, preprocess, weights_sha256, policy_heads, head)
 
@@ -120,7 +119,7 @@ class VLAPolicy:
 
     def session(self, execute_horizon: int = 1) -> VLASession:
         """A new episode; the model runs on every ``execute_horizon``-th step, at most the chunk's length."""
-        length = self.model.config.fwd_pred_next_n
+        length = self.model.act_head.chunk_length
         if not 1 <= execute_horizon <= length:
             raise ConfigError(f"execute_horizon is {execute_horizon}; the model predicts 1 to {length} steps")
         return VLASession(self.model, self._preprocess, self.profile, self.cameras, execute_horizon)
@@ -174,11 +173,10 @@ def _card(
     policy: VLAPolicy, preprocess: str, weights_sha256: str, policy_heads: tuple[str, ...], head: str
 ) -> dict[str, object]:
     model, config = policy.model, policy.model.config
-    act_head = config.act_head
-    assert act_head is not None  # the model has checked it
+    act_head = model.head_config
     name = head or act_head.type
     counts = {part: sum(p.numel() for p in getattr(model, part).parameters()) for part in ("backbone", "act_head")}
-    encoder = config.act_encoder
+    encoder, state = config.act_encoder, config.state_encoder
     return {
         "model_id": f"{config.robovlm_name}/{name}@{weights_sha256[:12]}",
         "backbone": config.robovlm_name,
@@ -187,16 +185,18 @@ def _card(
         "cameras": list(policy.cameras),
         "image_size": config.image_size,
         "window": config.window_size,
-        "chunk": config.fwd_pred_next_n,
+        "chunk": model.act_head.chunk_length,
         "action_dim": act_head.action_dim,
+        "gripper": act_head.with_gripper,
         "history_type": act_head.history_type,
         "action_encoder": None if encoder is None else {"type": encoder.type, "window": encoder.window},
+        "state_dim": None if state is None else state.arm_dim + 1,
         "robot": policy.profile.name,
         "instruction_max_tokens": model.text_template.max_tokens,
         "parameters": counts | {"total": sum(p.numel() for p in model.parameters())},
         "weights_sha256": weights_sha256,
-        "dtype": str(model.action_token.dtype).removeprefix("torch."),
-        "device": str(model.action_token.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": str(model.device),
         "preprocess": preprocess,
         "untrained": config.untrained,
     }

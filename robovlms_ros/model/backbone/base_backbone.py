@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from robovlms_ros.model.action_encoder.linear_encoder import ActionLinearEncoder
-from robovlms_ros.model.config import ActHeadConfig, RoboVLMConfig
-from robovlms_ros.model.errors import ConfigError, ObservationError
+from robovlms_ros.model.backbone.vision_language import VisionLanguageModel
+from robovlms_ros.model.config import RoboVLMConfig
+from robovlms_ros.model.context import PreContext, make_context
+from robovlms_ros.model.discrete_prompt import IGNORED_LABEL
+from robovlms_ros.model.errors import ConfigError, ModelError
+from robovlms_ros.model.head_config import checked_head
 from robovlms_ros.model.policy_head.base_policy import ActionOutput
+from robovlms_ros.model.policy_head.discrete import (
+    TokenLosses,
+    decode_tokens,
+    decode_tokens_in_parallel,
+    hide_answer,
+)
+from robovlms_ros.model.prompt import instruction_ids, special_tokens, text_template
 from robovlms_ros.model.registry import policy_head_class
-from robovlms_ros.model.sequence import HistoryTokens, merge
-from robovlms_ros.model.text_template import DEFAULT_TEMPLATE, TEMPLATES
-from robovlms_ros.model.transformers_classes import transformers_class
+from robovlms_ros.model.sequence import MaskedTokens, MergedSequence, merge
+from robovlms_ros.model.vision_encoder.vision_resampler import PerceiverResampler
 
 
-class BaseRoboVLM(nn.Module, ABC):
+class EpisodeState(NamedTuple):
+    """What a model remembers between control steps: earlier frames (`context`) and the policy head's memory."""
+
+    context: Any
+    head: Any
+
+
+class BaseRoboVLM(VisionLanguageModel):
     """Images and an instruction go through a language model; a policy head reads its answer at the ACT token.
 
     A subclass says where its parts are and how images become tokens. The state_dict has upstream's keys:
@@ -31,121 +47,49 @@ class BaseRoboVLM(nn.Module, ABC):
         tokenizer: its tokenizer.
     """
 
-    backbone_class: ClassVar[str]
-    """Name of the class in transformers."""
-    model_type: ClassVar[str]
-    """``model_type`` in the backbone's own ``config.json``."""
-    text_tower_path: ClassVar[str]
-    """Where in the backbone the language model without its output layer is."""
-    vision_tower_path: ClassVar[str]
-    """Where the image encoder is."""
-    word_embedding_path: ClassVar[str]
-    """Where the embedding of text tokens is."""
-    # The constants of CLIP's preprocessing, which most backbones use.
-    image_mean: ClassVar[tuple[float, float, float]] = (0.48145466, 0.4578275, 0.40821073)
-    image_std: ClassVar[tuple[float, float, float]] = (0.26862954, 0.26130258, 0.27577711)
-    old_names: ClassVar[Mapping[str, str]] = {}
-    """Prefixes of tensor names in the backbone before transformers 5, and what they have become."""
-    old_dtype: ClassVar[torch.dtype | None] = None
-    """Type in which upstream held the backbone while it loaded a checkpoint, where that rounds the weights."""
-    advice: ClassVar[Mapping[str, str]] = {}
-    """What to do instead, by the ``model_type`` of a folder that one could take for the right one."""
-
     def __init__(self, config: RoboVLMConfig, backbone: nn.Module, tokenizer: Any) -> None:
-        super().__init__()
-        head = _supported_head(config)
+        super().__init__(backbone)
+        self.head_config = head = checked_head(config)
         self.config = config
-        self.backbone: Any = backbone
         self.tokenizer = tokenizer
-        self.text_template = TEMPLATES.get(config.model, DEFAULT_TEMPLATE)
-        # Upstream goes by what the tokenizer has, not by what it puts into the text.
-        self.bos = int(tokenizer.bos_token is not None)
-        self.eos = int(tokenizer.eos_token is not None)
-        self.act_head = policy_head_class(head.type)(config, self.hidden_size)
-        self.action_token = nn.Parameter(torch.zeros(self.hidden_size))
+        self.text_template = text_template(config)
+        self.context = make_context(head, config.window_size)
+        # Upstream goes by what the tokenizer has, not by what it puts into the text. For discrete models it puts
+        # the images behind the first token whatever that is, and the answer takes the place of the end token.
+        self.discrete = head.action_space == "discrete"
+        self.bos = 1 if self.discrete else int(tokenizer.bos_token is not None)
+        self.eos = 0 if self.discrete else int(tokenizer.eos_token is not None)
+        width = self.hidden_size
+        self.act_head: Any = policy_head_class(head.type).build(config, width, tokenizer)
+        if head.action_space == "continuous" or (self.discrete and head.parallel_decoding):
+            self.action_token = nn.Parameter(torch.zeros(width))
+        self.vision_resampler = PerceiverResampler(width) if config.use_vision_resampler else None
         self.act_encoder: ActionLinearEncoder | None = None
         if config.act_encoder is not None:
             gripper_dim = config.act_encoder.gripper_dim
-            self.act_encoder = ActionLinearEncoder(head.action_dim - gripper_dim, gripper_dim, self.hidden_size)
-
-    @classmethod
-    def check_config(cls, config: RoboVLMConfig) -> None:
-        """Raise `ConfigError` where ``config`` asks for what cannot be had; no file has been read yet."""
-
-    @classmethod
-    def adapt_backbone_config(cls, backbone_config: Any, config: RoboVLMConfig) -> None:
-        """Adjust the backbone's own configuration in place before the backbone is built."""
-
-    @classmethod
-    def build_backbone(cls, backbone_config: Any) -> Any:
-        """The network that ``backbone_config`` describes, on the current device, with weights still to come."""
-        return transformers_class(cls.backbone_class)(backbone_config)
-
-    @property
-    def hidden_size(self) -> int:
-        """Width ``D`` of the language model's tokens."""
-        return int(self.word_embedding.embedding_dim)
-
-    @property
-    def text_tower(self) -> Any:
-        """The language model without its output layer: embeddings in, hidden states after the final norm out."""
-        return self.backbone.get_submodule(self.text_tower_path)
-
-    @property
-    def vision_tower(self) -> Any:
-        """The image encoder."""
-        return self.backbone.get_submodule(self.vision_tower_path)
-
-    @property
-    def word_embedding(self) -> Any:
-        """The embedding of text tokens."""
-        return self.backbone.get_submodule(self.word_embedding_path)
-
-    @abstractmethod
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """Preprocessed images ``(b, 3, S, S)`` -> image tokens ``(b, V, D)``, projector included."""
-
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """``(B, T, 3, S, S)`` -> ``(B, T, V, D)`` in one call of the image encoder; T counts frames or cameras."""
-        tokens = self.image_features(pixels.flatten(0, 1))
-        return tokens.view(*pixels.shape[:2], *tokens.shape[1:])
-
-    def encode_text(self, instruction: str) -> Tensor:
-        """Token ids ``(1, T)`` of the prompt for one instruction.
-
-        Raises `ObservationError` where the instruction is empty, holds one of `special_tokens`, or is too long.
-        """
-        if not instruction.strip():
-            raise ObservationError("the instruction is empty; say in a few words what the robot should do")
-        special = next((token for token in self.special_tokens if token in instruction), None)
-        if special is not None:
-            raise ObservationError(f"the instruction holds {special!r}, a control token; leave it out")
-        template = self.text_template
-        prompt = template.fill(instruction, self.tokenizer.eos_token)
-        ids = self.tokenizer(prompt, add_special_tokens=template.add_special_tokens)["input_ids"]
-        if len(ids) > template.max_tokens:
-            raise ObservationError(
-                f"the instruction has {len(ids)} tokens, the model reads at most {template.max_tokens}; shorten it"
-            )
-        return torch.tensor([ids], device=self.action_token.device)
-
-    def embed_text(self, ids: Tensor) -> Tensor:
-        """``(B, T)`` -> ``(B, T, D)``, without any scaling of the backbone's own."""
-        embedded: Tensor = self.word_embedding(ids)
-        return embedded
+            self.act_encoder = ActionLinearEncoder(head.action_dim - gripper_dim, gripper_dim, width)
+        if config.state_encoder is not None:
+            self.embed_arm_state = nn.Linear(config.state_encoder.arm_dim, width)
+            self.embed_gripper_state = nn.Embedding(2, width)
+            self.embed_state = nn.Linear(2 * width, width)
 
     @property
     def special_tokens(self) -> list[str]:
         """Strings that the tokenizer takes for control tokens and that an instruction therefore must not hold."""
-        return sorted({*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()})
+        return special_tokens(self.tokenizer)
 
-    def language_model(self, embeddings: Tensor, mask: Tensor | None) -> Tensor:
-        """Causal attention over ``(B, n, D)`` -> hidden states after the final norm, ``(B, n, D)``."""
-        output = self.text_tower(inputs_embeds=embeddings, attention_mask=mask, use_cache=False)
-        hidden: Tensor = output.last_hidden_state
-        return hidden
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """``(B, T, 3, S, S)`` -> ``(B, T, V, D)`` in one call of the image encoder; T counts frames or cameras."""
+        tokens = self.image_features(pixels.flatten(0, 1))
+        if self.vision_resampler is not None:
+            tokens = self.vision_resampler(tokens)
+        return tokens.view(*pixels.shape[:2], *tokens.shape[1:])
 
-    def encode_history(self, actions: Tensor, valid: Tensor) -> HistoryTokens:
+    def encode_text(self, instruction: str) -> Tensor:
+        """Token ids ``(1, T)`` of the prompt for one instruction; see `instruction_ids` for what is refused."""
+        return torch.tensor([instruction_ids(instruction, self.tokenizer, self.config)], device=self.device)
+
+    def encode_history(self, actions: Tensor, valid: Tensor) -> MaskedTokens:
         """Previous actions ``(B, H, action_dim)``, normalised, with their validity ``(B, H)``, as tokens.
 
         Every row becomes one token. A row that is not valid keeps its place, so that the others do not shift,
@@ -155,27 +99,104 @@ class BaseRoboVLM(nn.Module, ABC):
             raise ConfigError(
                 "this model has no action encoder; train one with 'act_encoder' in its configuration"
             )
-        return HistoryTokens(self.act_encoder(actions), valid)
+        return MaskedTokens(self.act_encoder(actions), valid)
 
-    def fuse(self, images: Tensor, text: Tensor, history: HistoryTokens | None = None) -> Tensor:
-        """What the policy head reads at one control step: the hidden states at the ACT tokens, ``(1, latent, D)``.
+    def encode_state(self, state: Tensor) -> MaskedTokens:
+        """The robot's own state ``(B, arm_dim + 1)`` as one token; its last number is the gripper's opening."""
+        if self.config.state_encoder is None:
+            raise ConfigError(
+                "this model has no state encoder; train one with 'state_encoder' in its configuration"
+            )
+        gripper = self.embed_gripper_state((state[:, -1] > 0.5).long())
+        token = self.embed_state(torch.cat([self.embed_arm_state(state[:, :-1]), gripper], dim=-1))
+        return self._masked(token.unsqueeze(1))
 
-        Nothing behind ACT is computed: attention is causal, so it could not change the answer.
+    def arrange(
+        self,
+        images: Tensor,
+        text: Tensor,
+        text_mask: Tensor | None = None,
+        history: MaskedTokens | None = None,
+        state: MaskedTokens | None = None,
+    ) -> MergedSequence:
+        """Image tokens ``(B, V, D)`` and embedded prompts ``(B, T, D)`` -> the sequence for the language model."""
+        further = [tokens for tokens in (state, history) if tokens is not None]
+        if self.head_config.action_space == "continuous":
+            action = self.action_token.expand(text.shape[0], self.head_config.latent, -1)
+            further.append(self._masked(action))
+        return merge(text, images, further, bos=self.bos, eos=self.eos, text_mask=text_mask)
+
+    def _masked(self, tokens: Tensor) -> MaskedTokens:
+        hidden = self.head_config.fill_zero
+        return MaskedTokens(tokens, tokens.new_zeros(tokens.shape[:2], dtype=torch.bool) if hidden else None)
+
+    def read_span(self, sequence: MergedSequence) -> slice:
+        """Where the policy head reads: ACT, or the tokens that ``token_source`` names."""
+        if self.head_config.action_space == "continuous":
+            return sequence.action
+        whole = slice(0, sequence.embeddings.shape[1])
+        return {"all": whole, "text": sequence.text, "vision": sequence.vision}[self.head_config.token_source]
+
+    def read(self, sequence: MergedSequence) -> Tensor:
+        """What the policy head reads: hidden states ``(B, k, D)``, or the ids of a discrete answer, ``(B, k)``.
+
+        Nothing behind that is computed: attention is causal, so it could not change the answer.
+        """
+        if self.discrete:
+            return self._answer(sequence.embeddings)
+        span = self.read_span(sequence)
+        mask = None if sequence.mask is None else sequence.mask[:, : span.stop]
+        return self.language_model(sequence.embeddings[:, : span.stop], mask)[:, span]
+
+    def _answer(self, prefix: Tensor) -> Tensor:
+        count = self.act_head.chunk_length * self.head_config.action_dim
+        if self.head_config.parallel_decoding:
+            decode = partial(decode_tokens_in_parallel, placeholder=self.action_token)
+        else:
+            decode = partial(decode_tokens, embed=self.embed_text)
+        return decode(self.language_model, self.word_scores, prefix=prefix, count=count).ids
+
+    def fuse(
+        self,
+        images: Tensor,
+        text: Tensor,
+        history: MaskedTokens | None = None,
+        state: MaskedTokens | None = None,
+    ) -> Tensor:
+        """What the policy head reads of one frame by itself; see `read`.
 
         Args:
-            images: image tokens ``(1, cameras, V, D)``, the hand camera first.
-            text: embedded prompt ``(1, T, D)``, without padding.
+            images: image tokens ``(B, cameras, V, D)``, the hand camera first.
+            text: embedded prompt ``(B, T, D)``, without padding.
             history: encoded previous actions, for a model with an action encoder.
+            state: the encoded state of the robot, for a model with a state encoder.
         """
-        text = text[:, : text.shape[1] - self.eos]
-        merged = merge(
-            *(text, images.flatten(1, 2), self._action_tokens()),
-            bos=self.bos,
-            eos=0,
-            history=history,
-            hide_action=self._head_config.fill_zero,
-        )
-        return self.language_model(merged.embeddings, merged.mask)[:, merged.action]
+        return self.read(self.arrange(images.flatten(1, 2), text, None, history, state))
+
+    def init_state(self, batch_size: int = 1) -> EpisodeState:
+        """The memory at the start of an episode."""
+        return EpisodeState(self.context.init_state(), self.act_head.init_state(batch_size))
+
+    def observe(
+        self,
+        memory: EpisodeState,
+        images: Tensor,
+        text: Tensor,
+        history: MaskedTokens | None = None,
+        state: MaskedTokens | None = None,
+    ) -> tuple[EpisodeState, Tensor]:
+        """The first half of a control step: the next memory, and what the policy head is to read.
+
+        The arguments are those of `fuse`. The memory given stays as it was.
+        """
+        arrange = partial(self.arrange, text=text, history=history, state=state)
+        context, tokens = self.context.fuse(self, memory.context, images, arrange)
+        return memory._replace(context=context), tokens
+
+    def decide(self, memory: EpisodeState, tokens: Tensor) -> tuple[EpisodeState, ActionOutput]:
+        """The second half: the next memory, and the chunk ``(B, N, ...)`` for now."""
+        head, output = self.context.decide(self.act_head, memory.head, tokens)
+        return memory._replace(head=head), output
 
     def forward(
         self,
@@ -184,56 +205,59 @@ class BaseRoboVLM(nn.Module, ABC):
         text_mask: Tensor,
         hand: Tensor | None = None,
         history: tuple[Tensor, Tensor] | None = None,
-    ) -> ActionOutput:
+        state: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> ActionOutput | TokenLosses:
         """A batch of windows, for training: a chunk for every step of every window, ``(B, W, N, ...)``.
+
+        A ``video`` model answers for the newest step alone, ``(B, 1, N, ...)``. A discrete model gives its losses.
 
         Args:
             static: images ``(B, W, 3, S, S)`` of the static camera, preprocessed.
-            ids: prompts ``(B, T)``, padded on the right.
-            text_mask: ``(B, T)``, False on padding.
+            ids: prompts ``(B, T)``, padded on the right. Discrete: prompt and answer of every step ``(B, W, T)``.
+            text_mask: like ``ids``, False on padding.
             hand: images of the hand camera, like ``static``.
             history: previous actions ``(B, W, H, action_dim)`` and their validity ``(B, W, H)``.
+            state: the robot's own state ``(B, W, arm_dim + 1)``.
+            labels: discrete: like ``ids``, -100 where no token is to be learned.
         """
-        batch, window = static.shape[:2]
         cameras = torch.stack([static] if hand is None else [hand, static], dim=2)
-        images = self.encode_images(cameras.flatten(0, 1)).flatten(1, 2)
-        past = None if history is None else self.encode_history(*(part.flatten(0, 1) for part in history))
-        merged = merge(
-            self.embed_text(ids).repeat_interleave(window, dim=0),
-            images,
-            self._action_tokens(),
-            bos=self.bos,
-            eos=self.eos,
-            text_mask=text_mask.repeat_interleave(window, dim=0),
-            history=past,
-            hide_action=self._head_config.fill_zero,
+        images = self.encode_images(cameras.flatten(0, 1))
+        images = images.view(*static.shape[:2], *images.shape[1:])
+        if self.discrete:
+            if labels is None:
+                raise ModelError("a discrete model is trained with labels; give them beside ids and text_mask")
+            return self._token_losses(images, ids, text_mask, labels)
+        rows = self.context.rows(images)
+        steps = rows.shape[0] // static.shape[0]
+        sequence = self.arrange(
+            rows,
+            self.embed_text(ids).repeat_interleave(steps, dim=0),
+            text_mask.repeat_interleave(steps, dim=0),
+            None
+            if history is None
+            else self.encode_history(*(part[:, -steps:].flatten(0, 1) for part in history)),
+            None if state is None else self.encode_state(state[:, -steps:].flatten(0, 1)),
         )
-        hidden = self.language_model(merged.embeddings, merged.mask)[:, merged.action]
-        output: ActionOutput = self.act_head(hidden.view(batch, window, *hidden.shape[1:]))
+        hidden = self.context.run(self, sequence, steps)[:, self.read_span(sequence)]
+        output: ActionOutput = self.act_head(hidden.view(-1, steps, *hidden.shape[1:]))
         return output
 
-    def _action_tokens(self) -> Tensor:
-        return self.action_token.expand(self._head_config.latent, -1)
-
-    @property
-    def _head_config(self) -> ActHeadConfig:
-        return _supported_head(self.config)
-
-
-def _supported_head(config: RoboVLMConfig) -> ActHeadConfig:
-    head = config.act_head
-    if head is None or not config.train_setup.predict_action:
-        raise ConfigError(
-            "the configuration switches action prediction off ('act_head' is null or "
-            "train_setup.predict_action is false); there is nothing here to control a robot with"
-        )
-    supported = {"act_head.action_space": "continuous", "act_head.history_type": "post"}
-    for key, value in supported.items():
-        actual = getattr(head, key.removeprefix("act_head."))
-        if actual != value:
-            raise ConfigError(f"{key} is {actual!r}; models with {value!r} can be run")
-    if config.use_vision_resampler:
-        raise ConfigError("use_vision_resampler is true; models without the vision resampler can be run")
-    if config.act_encoder is not None and config.act_encoder.gripper_dim >= head.action_dim:
-        raise ConfigError("act_encoder.gripper_dim must be smaller than act_head.action_dim")
-    return head
+    def _token_losses(self, images: Tensor, ids: Tensor, text_mask: Tensor, labels: Tensor) -> TokenLosses:
+        rows = images.flatten(0, 1).flatten(1, 2)
+        labels = labels.flatten(0, 1)
+        unlabelled = labels.new_full(rows.shape[:2], IGNORED_LABEL)
+        labels = torch.cat([labels[:, : self.bos], unlabelled, labels[:, self.bos :]], dim=1)
+        sequence = self.arrange(rows, self.embed_text(ids.flatten(0, 1)), text_mask.flatten(0, 1))
+        embeddings = sequence.embeddings
+        if self.head_config.parallel_decoding:
+            embeddings = hide_answer(embeddings, labels, self.action_token)
+        # Whatever the history type, the steps of a window follow each other in one sequence.
+        interleaved = PreContext(images.shape[1])
+        hidden = interleaved.run(self, sequence._replace(embeddings=embeddings), images.shape[1])
+        hidden, labels = hidden.reshape(len(images), -1, hidden.shape[-1]), labels.reshape(len(images), -1)
+        # Only positions with a label behind them are scored: a vocabulary is wide.
+        chosen = labels[:, 1:] != IGNORED_LABEL
+        scores = self.word_scores(hidden[:, :-1][chosen])
+        losses: TokenLosses = self.act_head.token_loss(scores, labels[:, 1:][chosen])
+        return losses

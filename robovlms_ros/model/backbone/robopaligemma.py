@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class RoboPaligemma(BaseRoboVLM):
     vision_tower_path = "model.vision_tower"
     word_embedding_path = "model.language_model.embed_tokens"
     image_mean = image_std = (0.5, 0.5, 0.5)
-    old_names = {
+    old_names: ClassVar = {
         "language_model.model.": "model.language_model.",
         "language_model.lm_head.": "lm_head.",
         "vision_tower.vision_model.": "model.vision_tower.",
@@ -49,6 +49,6 @@ class RoboPaligemma(BaseRoboVLM):
         """``(B, T)`` -> ``(B, T, D)``, past the scaling that transformers 5 has put into the embedding."""
         return functional.embedding(ids, self.word_embedding.weight)
 
-    def language_model(self, embeddings: Tensor, mask: Tensor | None) -> Tensor:
+    def language_model(self, embeddings: Tensor, mask: Tensor | None, cache: Any = None) -> Tensor:
         """See `BaseRoboVLM.language_model`; Gemma expects embeddings of length ``sqrt(D)``."""
-        return super().language_model(embeddings * self.word_embedding.embed_scale, mask)
+        return super().language_model(embeddings * self.word_embedding.embed_scale, mask, cache)

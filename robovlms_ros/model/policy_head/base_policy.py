@@ -14,14 +14,27 @@ from robovlms_ros.model.config import RoboVLMConfig
 
 
 class ActionOutput(NamedTuple):
-    """A predicted chunk: ``pose`` ``(..., N, action_dim - 1)`` in [-1, 1] and ``gripper`` logits ``(..., N)``."""
+    """A predicted chunk.
+
+    ``pose`` ``(..., N, pose_dim)`` is in [-1, 1]. ``gripper`` ``(..., N)`` are logits, None for actions without a
+    gripper. ``scores`` ``(..., N, k)`` are the logits of a head that chooses among ``k`` actions.
+    """
 
     pose: Tensor
-    gripper: Tensor
+    gripper: Tensor | None = None
+    scores: Tensor | None = None
+
+    def newest(self) -> ActionOutput:
+        """Of the chunks of a window ``(B, W, N, ...)`` the one of its last step, ``(B, N, ...)``."""
+        gripper, scores = (None if part is None else part[:, -1] for part in (self.gripper, self.scores))
+        return ActionOutput(self.pose[:, -1], gripper, scores)
 
 
 class ActionLosses(NamedTuple):
-    """Scalars: the Huber loss of the pose, the cross entropy of the gripper, and the gripper's accuracy."""
+    """Scalars: the Huber loss of the pose, the cross entropy of the gripper, and the gripper's accuracy.
+
+    Without a gripper its loss is 0 and its accuracy NaN.
+    """
 
     arm: Tensor
     gripper: Tensor
@@ -51,17 +64,21 @@ class MLPTanhHead(nn.Module):
         return torch.tanh(self.mlp(features))
 
 
-class MLPSigmoidHead(nn.Module):
-    """The same without squashing: **logits**. As upstream, the sigmoid is left to the loss and to inference."""
+class MLPHead(nn.Module):
+    """The same without squashing."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.mlp = _mlp(in_features, out_features)
 
     def forward(self, features: Tensor) -> Tensor:
-        """``(..., in_features)`` -> ``(..., out_features)`` logits."""
-        logits: Tensor = self.mlp(features)
-        return logits
+        """``(..., in_features)`` -> ``(..., out_features)``."""
+        out: Tensor = self.mlp(features)
+        return out
+
+
+class MLPSigmoidHead(MLPHead):
+    """The gripper of a chunk, as **logits**. As upstream, the sigmoid is left to the loss and to inference."""
 
 
 class BasePolicyHead(nn.Module, ABC):
@@ -81,15 +98,22 @@ class BasePolicyHead(nn.Module, ABC):
         assert head is not None  # the model checks it, with a message for the user
         self.window_size = config.window_size
         self.chunk_length = config.fwd_pred_next_n
-        self.pose_dim = head.action_dim - 1
+        self.pose_dim = head.pose_dim
+        self.with_gripper = head.with_gripper
         self.latent = head.latent
         self.pooling = head.down_sample == "pooling"
         self.in_features = in_features * head.latent
         self.hidden_size = head.hidden_size * head.latent
 
+    @classmethod
+    def build(cls, config: RoboVLMConfig, in_features: int, tokenizer: Any) -> BasePolicyHead:
+        """The head of a model with this tokenizer, which few heads need."""
+        return cls(config, in_features)
+
     def _make_outputs(self) -> None:
         self.actions = MLPTanhHead(self.hidden_size, self.chunk_length * self.pose_dim)
-        self.gripper = MLPSigmoidHead(self.hidden_size, self.chunk_length)
+        if self.with_gripper:
+            self.gripper = MLPSigmoidHead(self.hidden_size, self.chunk_length)
 
     @abstractmethod
     def init_state(self, batch_size: int = 1) -> Any:
@@ -114,22 +138,27 @@ class BasePolicyHead(nn.Module, ABC):
     def decode(self, hidden: Tensor) -> ActionOutput:
         """The two output networks: ``(..., hidden_size)`` -> a chunk per row."""
         pose: Tensor = self.actions(hidden)
-        return ActionOutput(pose.view(*pose.shape[:-1], self.chunk_length, self.pose_dim), self.gripper(hidden))
+        gripper = self.gripper(hidden) if self.with_gripper else None
+        return ActionOutput(pose.view(*pose.shape[:-1], self.chunk_length, self.pose_dim), gripper)
 
-    @staticmethod
-    def loss(prediction: ActionOutput, pose: Tensor, gripper: Tensor, mask: Tensor | None = None) -> ActionLosses:
+    def loss(
+        self, prediction: ActionOutput, pose: Tensor, gripper: Tensor | None, mask: Tensor | None = None
+    ) -> ActionLosses:
         """Huber (delta 1) on the pose and binary cross entropy on the gripper, averaged where ``mask`` is True.
 
         Args:
             prediction: output for a batch of windows, ``(B, W, N, ...)``.
-            pose: targets ``(B, W, N, action_dim - 1)`` in [-1, 1].
-            gripper: targets ``(B, W, N)``, 0 = closed, 1 = open.
+            pose: targets ``(B, W, N, pose_dim)`` in [-1, 1].
+            gripper: targets ``(B, W, N)``, 0 = closed, 1 = open; None for actions without a gripper.
             mask: ``(B, W, N)``, True where the target exists; None where all do.
         """
-        chosen = torch.ones_like(gripper, dtype=torch.bool) if mask is None else mask.bool()
+        chosen = torch.ones(pose.shape[:-1], dtype=torch.bool, device=pose.device) if mask is None else mask.bool()
+        arm = functional.huber_loss(prediction.pose[chosen], pose[chosen])
+        if prediction.gripper is None or gripper is None:
+            return ActionLosses(arm, arm.new_zeros(()), arm.new_full((), torch.nan))
         logits, target = prediction.gripper[chosen], gripper[chosen]
         return ActionLosses(
-            arm=functional.huber_loss(prediction.pose[chosen], pose[chosen]),
+            arm,
             gripper=functional.binary_cross_entropy_with_logits(logits, target.to(logits.dtype)),
             gripper_accuracy=((logits.sigmoid() > 0.5) == (target > 0.5)).float().mean(),
         )

@@ -33,8 +33,12 @@ class TokenLosses(NamedTuple):
     action_l1: Tensor
 
 
+LanguageModel = Callable[[Tensor, "Tensor | None", Any], Tensor]
+"""Embeddings ``(B, n, D)``, mask and transformers cache -> hidden states; see `BaseRoboVLM.language_model`."""
+
+
 def decode_tokens(
-    text_model: Callable[..., Any],
+    language_model: LanguageModel,
     lm_head: Callable[[Tensor], Tensor],
     embed: Callable[[Tensor], Tensor],
     prefix: Tensor,
@@ -43,25 +47,24 @@ def decode_tokens(
     """The ``count`` most likely next tokens, one after the other, each read from one new position.
 
     Args:
-        text_model: a causal model of transformers, called with ``inputs_embeds``, ``past_key_values`` and
-            ``use_cache``.
+        language_model: called with embeddings, no mask, and a cache.
         lm_head: hidden states ``(B, n, D)`` -> scores ``(B, n, vocabulary)``.
         embed: ids ``(B, n)`` -> embeddings ``(B, n, D)``, scaled as ``prefix`` is.
         prefix: images and prompt ``(B, n, D)``, without padding.
         count: how many tokens, ``action_dim`` per action.
     """
-    ids, scores, past, embeddings = [], [], None, prefix
+    from transformers import DynamicCache
+
+    ids, scores, cache, embeddings = [], [], DynamicCache(), prefix
     for _ in range(count):
-        output = text_model(inputs_embeds=embeddings, past_key_values=past, use_cache=True)
-        past = output.past_key_values
-        scores.append(lm_head(output.last_hidden_state[:, -1:]))
+        scores.append(lm_head(language_model(embeddings, None, cache)[:, -1:]))
         ids.append(scores[-1].argmax(dim=-1))
         embeddings = embed(ids[-1])
     return ActionTokens(torch.cat(ids, dim=1), torch.cat(scores, dim=1))
 
 
 def decode_tokens_in_parallel(
-    text_model: Callable[..., Any],
+    language_model: LanguageModel,
     lm_head: Callable[[Tensor], Tensor],
     placeholder: Tensor,
     prefix: Tensor,
@@ -74,15 +77,15 @@ def decode_tokens_in_parallel(
     (OpenVLA-OFT), but with causal attention.
 
     Args:
-        text_model: a causal model of transformers, called with ``inputs_embeds`` and ``use_cache``.
+        language_model: called with embeddings, no mask, and no cache.
         lm_head: hidden states ``(B, n, D)`` -> scores ``(B, n, vocabulary)``.
         placeholder: one embedding ``(D,)``, the one used in training.
         prefix: images and prompt ``(B, n, D)``, without padding.
         count: how many tokens, ``action_dim`` per action.
     """
     blanks = placeholder.to(prefix.dtype).expand(prefix.shape[0], count - 1, -1)
-    output = text_model(inputs_embeds=torch.cat([prefix, blanks], dim=1), use_cache=False)
-    logits = lm_head(output.last_hidden_state[:, -count:])
+    hidden = language_model(torch.cat([prefix, blanks], dim=1), None, None)
+    logits = lm_head(hidden[:, -count:])
     return ActionTokens(logits.argmax(dim=-1), logits)
 
 
@@ -113,7 +116,14 @@ class DiscreteDecoder(BasePolicyHead):
         head = config.act_head
         assert head is not None  # the base class relies on it
         self.action_dim = head.action_dim
+        # As upstream, one token after the other makes one action only: each token costs a pass.
+        self.chunk_length = self.chunk_length if head.parallel_decoding else 1
         self.action_tokenizer = ActionTokenizer(tokenizer, head.n_bin, head.min_action, head.max_action)
+
+    @classmethod
+    def build(cls, config: RoboVLMConfig, in_features: int, tokenizer: Any) -> DiscreteDecoder:
+        """See `BasePolicyHead.build`."""
+        return cls(config, in_features, tokenizer)
 
     def init_state(self, batch_size: int = 1) -> None:
         """Nothing to remember."""
@@ -137,17 +147,18 @@ class DiscreteDecoder(BasePolicyHead):
         actions = (
             torch.from_numpy(values).to(tokens.device, torch.float32).view(*tokens.shape[:-1], -1, self.action_dim)
         )
+        if not self.with_gripper:
+            return ActionOutput(actions)
         return ActionOutput(actions[..., :-1], torch.where(actions[..., -1] > 0, 1.0, -1.0))
 
     def token_loss(self, logits: Tensor, labels: Tensor) -> TokenLosses:
-        """Cross entropy of the next token, and how well the actions among the labels are met.
+        """Cross entropy, and how well the actions among the labels are met.
 
         Args:
-            logits: the language model's scores ``(B, n, vocabulary)``.
-            labels: ``(B, n)``, the token at each position, -100 where it takes no part.
+            logits: scores ``(count, vocabulary)`` that the language model gave to the next token.
+            labels: ``(count,)``, what that token was.
         """
-        logits, labels = logits[:, :-1], labels[:, 1:]
-        loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        loss = functional.cross_entropy(logits, labels)
         wanted = labels.cpu().numpy()
         chosen = self.action_tokenizer.is_action(wanted)
         predicted = logits.argmax(dim=-1).cpu().numpy()[chosen]
@@ -161,7 +172,7 @@ class DiscreteDecoder(BasePolicyHead):
         distance = self.action_tokenizer.decode(predicted) - self.action_tokenizer.decode(wanted)
         return TokenLosses(
             arm=loss,
-            arm_accuracy=correct[:, :-1].mean(),
-            gripper_accuracy=correct[:, -1].mean(),
+            arm_accuracy=correct[:, : self.pose_dim].mean(),
+            gripper_accuracy=correct[:, self.pose_dim :].mean(),
             action_l1=torch.from_numpy(distance).abs().mean(),
         )

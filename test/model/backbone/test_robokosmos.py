@@ -15,7 +15,6 @@ from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.model.config_reader import read_config
 from robovlms_ros.model.errors import ConfigError, ObservationError
 from robovlms_ros.model.policy_head.base_policy import ActionOutput
-from robovlms_ros.model.sequence import merge
 from robovlms_ros.model.vlm_builder import build_model, find_vlm_folder
 
 GOLDEN = golden_cases.arrays("kosmos_lstm")
@@ -41,13 +40,10 @@ def test_image_tokens_match(golden_kosmos: BaseRoboVLM) -> None:
 
 
 def test_merged_sequence_and_mask_match(golden_kosmos: BaseRoboVLM) -> None:
-    merged = merge(
-        golden_kosmos.embed_text(torch.from_numpy(GOLDEN["text_ids"])),
+    merged = golden_kosmos.arrange(
         torch.from_numpy(GOLDEN["image_features_0"][0]),
-        golden_kosmos.action_token.unsqueeze(0),
-        bos=golden_kosmos.bos,
-        eos=golden_kosmos.eos,
-        text_mask=torch.from_numpy(GOLDEN["text_mask"]),
+        golden_kosmos.embed_text(torch.from_numpy(GOLDEN["text_ids"])),
+        torch.from_numpy(GOLDEN["text_mask"]),
     )
     assert_close(merged.embeddings, GOLDEN["embeds_step0"])
     np.testing.assert_array_equal(merged.mask, GOLDEN["mask_step0"])
@@ -56,14 +52,8 @@ def test_merged_sequence_and_mask_match(golden_kosmos: BaseRoboVLM) -> None:
 
 def test_mask_of_a_padded_batch_matches(golden_kosmos: BaseRoboVLM) -> None:
     ids, mask = (torch.from_numpy(GOLDEN[f"train_text_{name}"]) for name in ("ids", "mask"))
-    merged = merge(
-        golden_kosmos.embed_text(ids.repeat_interleave(4, dim=0)),
-        torch.zeros(8, 4, 64),
-        golden_kosmos.action_token.unsqueeze(0),
-        bos=1,
-        eos=1,
-        text_mask=mask.repeat_interleave(4, dim=0),
-    )
+    text = golden_kosmos.embed_text(ids.repeat_interleave(4, dim=0))
+    merged = golden_kosmos.arrange(torch.zeros(8, 4, 64), text, mask.repeat_interleave(4, dim=0))
     np.testing.assert_array_equal(merged.mask, GOLDEN["train_attn_mask"])
 
 

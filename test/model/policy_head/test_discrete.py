@@ -14,6 +14,7 @@ from robovlms_ros.model.config_reader import read_config
 from robovlms_ros.model.errors import ModelError
 from robovlms_ros.model.policy_head.discrete import (
     DiscreteDecoder,
+    LanguageModel,
     decode_tokens,
     decode_tokens_in_parallel,
     hide_answer,
@@ -43,7 +44,16 @@ def embed(model: Any, ids: Tensor) -> Tensor:
 def inputs(model: Any, pixels: Tensor, ids: Tensor) -> Tensor:
     """Images behind the first token, whatever the tokenizer has."""
     tokens = kosmos_image_tokens(model, pixels)
-    return merge(embed(model, ids), tokens, tokens.new_zeros(0, 64), bos=1, eos=0).embeddings
+    return merge(embed(model, ids), tokens, bos=1, eos=0).embeddings
+
+
+def language_model(text: Any) -> LanguageModel:
+    def run(embeddings: Tensor, mask: Tensor | None, cache: Any) -> Tensor:
+        output = text(inputs_embeds=embeddings, past_key_values=cache, use_cache=cache is not None)
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    return run
 
 
 @torch.no_grad()
@@ -52,7 +62,7 @@ def test_decoding_matches_upstream(head: DiscreteDecoder, model: Any, step: int)
     prompt = torch.from_numpy(GOLDEN["text_ids"])[:, :-1]
     prefix = inputs(model, images("rgb_q")[step : step + 1], prompt)
     text = model.text_model
-    answer = decode_tokens(text.model, text.lm_head, lambda ids: embed(model, ids), prefix, 7)
+    answer = decode_tokens(language_model(text.model), text.lm_head, lambda ids: embed(model, ids), prefix, 7)
     expected = torch.from_numpy(GOLDEN["rollout_logits"][step])
     torch.testing.assert_close(answer.logits[0], expected, atol=LOGIT_TOLERANCE, rtol=0)
     _, output = head.step(None, answer.ids)
@@ -65,7 +75,7 @@ def test_decoding_matches_upstream(head: DiscreteDecoder, model: Any, step: int)
 def test_decoding_with_a_cache_equals_reading_the_whole_sequence_again(model: Any) -> None:
     text = model.text_model
     prefix = inputs(model, images("rgb_q")[:1], torch.from_numpy(GOLDEN["text_ids"])[:, :-1])
-    answer = decode_tokens(text.model, text.lm_head, lambda ids: embed(model, ids), prefix, 7)
+    answer = decode_tokens(language_model(text.model), text.lm_head, lambda ids: embed(model, ids), prefix, 7)
     whole = torch.cat([prefix, embed(model, answer.ids)], dim=1)
     logits = text.lm_head(text.model(inputs_embeds=whole, use_cache=False).last_hidden_state)
     torch.testing.assert_close(answer.logits, logits[:, -8:-1], atol=LOGIT_TOLERANCE, rtol=0)
@@ -81,11 +91,15 @@ def test_training_loss_matches_upstream(head: DiscreteDecoder, model: Any) -> No
     # The steps of one window follow each other in one sequence.
     embeddings, labels, mask = embeddings.view(2, -1, 64), labels.view(2, -1), mask.view(2, -1)
     hidden = model.text_model.model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
-    losses = head.token_loss(model.text_model.lm_head(hidden), labels)
+    losses = head.token_loss(*shifted(model.text_model.lm_head(hidden), labels))
     assert losses.arm.item() == pytest.approx(float(GOLDEN["train_total_loss"]), abs=1e-5)
     assert losses.action_l1.item() == pytest.approx(float(GOLDEN["train_out_action_l1_act"]), abs=1e-6)
     assert losses.arm_accuracy.item() == GOLDEN["train_out_acc_arm_act"]
     assert losses.gripper_accuracy.item() == GOLDEN["train_out_acc_gripper_act"]
+
+
+def shifted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    return logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
 
 
 def perfect_logits(labels: Tensor) -> Tensor:
@@ -96,7 +110,7 @@ def perfect_logits(labels: Tensor) -> Tensor:
 def test_perfect_answers_have_no_loss(head: DiscreteDecoder) -> None:
     labels = torch.full((2, 20), -100)
     labels[:, 5:19] = torch.from_numpy(head.action_tokenizer.encode(torch.linspace(-1, 1, 28).view(2, 14).numpy()))
-    losses = head.token_loss(perfect_logits(labels), labels)
+    losses = head.token_loss(*shifted(perfect_logits(labels), labels))
     assert losses.arm < 1e-4
     assert (losses.arm_accuracy, losses.gripper_accuracy, losses.action_l1) == (1, 1, 0)
 
@@ -106,7 +120,7 @@ def test_a_wrong_gripper_counts_against_the_gripper_only(head: DiscreteDecoder) 
     labels[:, 1:8] = torch.from_numpy(head.action_tokenizer.encode([[0, 0.1, 0.2, 0.3, 0.4, 0.5, 1]]))
     answers = labels.clone()
     answers[:, 7] = head.action_tokenizer.end_id - 1
-    losses = head.token_loss(perfect_logits(answers), labels)
+    losses = head.token_loss(*shifted(perfect_logits(answers), labels))
     assert (losses.arm_accuracy, losses.gripper_accuracy) == (1, 0)
     assert losses.action_l1 == pytest.approx(2 / 7, abs=0.01)
 
@@ -114,9 +128,8 @@ def test_a_wrong_gripper_counts_against_the_gripper_only(head: DiscreteDecoder) 
 def test_half_an_action_is_refused(head: DiscreteDecoder) -> None:
     with pytest.raises(ModelError, match="6 action tokens are not whole actions of 7"):
         head(torch.full((1, 6), 300))
-    labels = torch.full((1, 9), 300)
     with pytest.raises(ModelError, match="8 action tokens, not whole actions of 7"):
-        head.token_loss(torch.zeros(1, 9, 400), labels)
+        head.token_loss(torch.zeros(8, 400), torch.full((8,), 300))
 
 
 def test_steps_equal_the_window(head: DiscreteDecoder) -> None:
@@ -144,6 +157,6 @@ def test_parallel_decoding_reads_the_answer_of_a_model_trained_for_it() -> None:
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        answer = decode_tokens_in_parallel(text, lm_head, placeholder, text.wte(prompts), 7)
+        answer = decode_tokens_in_parallel(language_model(text), lm_head, placeholder, text.wte(prompts), 7)
     assert torch.equal(answer.ids, answers)
     assert answer.logits.shape == (2, 7, 50)

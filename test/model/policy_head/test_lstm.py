@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robovlms_ros.model.config import RoboVLMConfig
 from robovlms_ros.model.config_reader import read_config
-from robovlms_ros.model.policy_head.base_policy import ActionOutput, BasePolicyHead
+from robovlms_ros.model.policy_head.base_policy import ActionOutput
 from robovlms_ros.model.policy_head.lstm import LSTMDecoder
 
 
@@ -64,5 +64,5 @@ def test_loss_matches_upstream_with_and_without_mask() -> None:
     pose, gripper = torch.from_numpy(functions["loss_pose"]), torch.from_numpy(functions["loss_grip"])
     output = ActionOutput(prediction[..., :6], prediction[..., 6])
     for mask, name in ((torch.from_numpy(functions["loss_mask"]), "loss_masked"), (None, "loss_unmasked")):
-        losses = torch.stack(BasePolicyHead.loss(output, pose, gripper, mask))
+        losses = torch.stack(make_head().loss(output, pose, gripper, mask))
         torch.testing.assert_close(losses.double(), torch.from_numpy(functions[name]), rtol=0, atol=1e-6)
