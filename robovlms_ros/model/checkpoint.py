@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
 import re
 import warnings
@@ -12,41 +13,51 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from robovlms_ros.model.errors import WeightsError
+from robovlms_ros.model.inert_pickle import read_inert
+from robovlms_ros.model.safetensors_files import INDEX_SUFFIX, read_safetensors
 
+logger = logging.getLogger(__name__)
 Tensors = dict[str, Tensor]
+
 _FOREIGN_OBJECT = re.compile(r"(?:GLOBAL|Unsupported class|Trying to instantiate class|function) ([\w.]+\.\w+)")
+_DAMAGE = (
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, MemoryError),
+)
 
 
 def read_checkpoint(path: str | Path) -> Tensors:
-    """The tensors of a ``.pt`` or ``.safetensors`` file, by their names in the model (``backbone.*``, ...).
+    """The tensors of a checkpoint, by their names in the model (``backbone.*``, ``act_head.*``, ...).
 
-    The dict may stand under ``state_dict`` or ``model_state_dict``, and its keys may start with ``module.``
-    and ``model.``, as in upstream's files. Large files are mapped, not read. Raises `WeightsError`.
+    Takes a ``.pt`` or ``.safetensors`` file or a ``.safetensors.index.json``. The dict may stand under
+    ``state_dict`` or ``model_state_dict``, and its keys may start with ``module.`` and ``model.``, as in
+    upstream's files. Files are mapped, not read. Python objects beside the tensors are left out, never made:
+    their names are logged. Raises `WeightsError`.
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        raise WeightsError(
-            f"checkpoint {path} is a folder; give a .pt or .safetensors file "
-            "(DeepSpeed folders: convert them with the zero_to_fp32.py that lies inside)"
-        )
+        raise WeightsError(_about_folder(path))
     if not path.is_file():
         raise WeightsError(f"checkpoint {path} does not exist; check the path")
     if path.stat().st_size == 0:
         raise WeightsError(f"checkpoint {path} is empty (0 bytes); copy or download it again")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    safe = path.name.endswith((".safetensors", INDEX_SUFFIX))
+    content = read_safetensors(path) if safe else _read_torch(path)
     return _rename(_state_dict(content, path), path)
 
 
-def _read_safetensors(path: Path) -> Tensors:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise WeightsError(f"checkpoint {path} is damaged ({error}); copy or download it again") from error
+def _about_folder(path: Path) -> str:
+    files = {file.name for file in path.iterdir()}
+    if "zero_to_fp32.py" in files or "latest" in files or (path / "checkpoint").is_dir():
+        return (
+            f"checkpoint {path} is a DeepSpeed folder, with the weights in pieces; join them with "
+            f"'python {path / 'zero_to_fp32.py'} {path} model.pt' (where DeepSpeed is installed; the script comes "
+            "with it) and give model.pt"
+        )
+    return f"checkpoint {path} is a folder; give a .pt or .safetensors file"
 
 
 def _read_torch(path: Path) -> Any:
@@ -55,16 +66,28 @@ def _read_torch(path: Path) -> Any:
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path):
+            return _read_tensors_alone(path)
         # Torch's own message advises to switch the protection off, so it is not passed on.
         name = _FOREIGN_OBJECT.search(str(error))
         if name is None:
             raise _damaged(path) from error
         raise WeightsError(
-            f"checkpoint {path} holds a Python object ({name[1]}) and was refused, because loading it could run "
-            "code; where you trust its source, save its state_dict alone, with torch.save or as .safetensors"
+            f"checkpoint {path} is in PyTorch's format from before 1.6 and holds a Python object ({name[1]}), "
+            "which could run code; where you trust its source, save its state_dict alone, with torch.save or as "
+            ".safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise _damaged(path) from error
+
+
+def _read_tensors_alone(path: Path) -> Any:
+    try:
+        content, left_out = read_inert(path)
+    except _DAMAGE as error:
+        raise _damaged(path) from error
+    logger.warning("%s: Python objects beside the tensors were not loaded: %s", path, listing(left_out))
+    return content
 
 
 def _damaged(path: Path) -> WeightsError:
@@ -86,9 +109,12 @@ def _state_dict(content: Any, path: Path) -> Mapping[str, Tensor]:
 
 
 def _rename(tensors: Mapping[str, Tensor], path: Path) -> Tensors:
+    names = {key: key.removeprefix("module.") for key in tensors}
+    # Upstream registers some backbones a second time under the name "model"; that is no prefix to remove.
+    prefixed = any(name.startswith(("model.backbone.", "model.act_head.")) for name in names.values())
     renamed: Tensors = {}
     for key, tensor in tensors.items():
-        name = key.removeprefix("module.").removeprefix("model.")
+        name = names[key].removeprefix("model.") if prefixed else names[key]
         if name in renamed:
             raise WeightsError(f"checkpoint {path} holds {name} twice, with and without a prefix; keep one")
         renamed[name] = tensor
@@ -99,7 +125,10 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], source: str) -> None:
     """Raise `WeightsError` naming the tensors that hold a NaN or an infinity."""
     bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not _is_finite(tensor)]
     if bad:
-        raise WeightsError(f"{source}: NaN or infinity in {listing(bad)}; use a checkpoint from before that")
+        raise WeightsError(
+            f"{source}: NaN or infinity in {listing(bad)}; use a checkpoint from before training diverged, or "
+            "bfloat16 if it is only float16 that its numbers are too large for"
+        )
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -108,14 +137,29 @@ def _is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
 
 
-def weights_digest(tensors: Mapping[str, Tensor]) -> str:
+class WeightsDigest:
     """SHA-256 over names, types, shapes and values: the same for a ``.pt`` and the packed copy of it."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def update(self, name: str, tensor: Tensor) -> None:
+        """Take one tensor; all of them must come in the order of their names."""
+        tensor = tensor.detach().cpu().contiguous()
+        self._digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         values: Any = tensor.reshape(-1).view(torch.uint8).numpy()
-        digest.update(values)
+        self._digest.update(values)
+
+    def hexdigest(self) -> str:
+        """The digest of everything so far, 64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def weights_digest(tensors: Mapping[str, Tensor]) -> str:
+    """The `WeightsDigest` of all ``tensors``."""
+    digest = WeightsDigest()
+    for name in sorted(tensors):
+        digest.update(name, tensors[name])
     return digest.hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -48,22 +47,15 @@ class RunsCode:
         return os.system, (f"touch '{self.sentinel}'",)
 
 
-@pytest.mark.parametrize("new_format", [True, False])
-def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, new_format: bool) -> None:
+def test_code_in_an_old_checkpoint_does_not_run(tmp_path: Path) -> None:
     sentinel, path = tmp_path / "sentinel", tmp_path / "model.pt"
-    torch.save({"state_dict": TENSORS, "x": RunsCode(sentinel)}, path, _use_new_zipfile_serialization=new_format)
-    with pytest.raises(WeightsError, match="holds a Python object") as error:
+    torch.save({"state_dict": TENSORS, "x": RunsCode(sentinel)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match=r"before 1\.6 and holds a Python object") as error:
         read_checkpoint(path)
     assert not sentinel.exists()
     assert "weights_only" not in str(error.value), "torch's advice to switch the protection off was passed on"
     torch.load(path, weights_only=False)
     assert sentinel.exists(), "the sentinel must be able to fire, or this test shows nothing"
-
-
-def test_the_refused_object_is_named(tmp_path: Path) -> None:
-    torch.save({"state_dict": TENSORS, "hyper_parameters": Namespace(lr=1)}, tmp_path / "model.pt")
-    with pytest.raises(WeightsError, match=r"argparse\.Namespace"):
-        read_checkpoint(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
@@ -101,8 +93,34 @@ def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, kept: float) -
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         read_checkpoint(tmp_path / "model.pt")
-    with pytest.raises(WeightsError, match="zero_to_fp32"):
+    with pytest.raises(WeightsError, match="is a folder; give a"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["zero_to_fp32.py", "latest", "checkpoint/mp_rank_00_model_states.pt"])
+def test_a_deepspeed_folder_says_how_to_join_it(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "epoch=4-step=1000.ckpt"
+    (folder / content).parent.mkdir(parents=True)
+    (folder / content).touch()
+    with pytest.raises(WeightsError, match=r"DeepSpeed folder.*python .*zero_to_fp32\.py .*model\.pt"):
+        read_checkpoint(folder)
+
+
+def test_a_backbone_registered_under_model_keeps_that_name(tmp_path: Path) -> None:
+    content = {"backbone.a": torch.ones(1), "model.a": torch.ones(1), "act_head.b": torch.ones(1)}
+    torch.save({"state_dict": content}, tmp_path / "plain.pt")
+    torch.save(
+        {"state_dict": {f"model.{key}": value for key, value in content.items()}}, tmp_path / "lightning.pt"
+    )
+    assert read_checkpoint(tmp_path / "plain.pt").keys() == content.keys()
+    assert read_checkpoint(tmp_path / "lightning.pt").keys() == content.keys()
+
+
+def test_a_name_with_and_without_prefix_is_refused(tmp_path: Path) -> None:
+    content = {"model.act_head.a": torch.ones(1), "act_head.a": torch.zeros(1)}
+    torch.save({"state_dict": content}, tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match=r"holds act_head\.a twice"):
+        read_checkpoint(tmp_path / "model.pt")
 
 
 def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:

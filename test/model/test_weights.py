@@ -102,3 +102,53 @@ def test_an_action_encoder_without_weights_is_refused(tensors: dict[str, Tensor]
 def test_action_encoder_weights_without_configuration_are_left_over(tensors: dict[str, Tensor]) -> None:
     with pytest.raises(WeightsError, match=r"left over: act_encoder\.arm_mlp\.weight"):
         assign(tensors | {"act_encoder.arm_mlp.weight": torch.ones(2)})
+
+
+def test_a_refused_checkpoint_leaves_nothing_half_loaded(tensors: dict[str, Tensor]) -> None:
+    for name, value in ((HEAD, torch.full_like(tensors[HEAD], float("nan"))), ("act_head.x", torch.ones(1))):
+        model = empty_model()
+        with pytest.raises(WeightsError):
+            assign_weights(model, tensors | {name: value}, torch.float32, "file.pt")
+        assert all(parameter.is_meta for parameter in model.parameters())
+
+
+def test_a_number_too_large_for_half_precision_is_refused(tensors: dict[str, Tensor]) -> None:
+    tensors[HEAD] = tensors[HEAD] + 1e6
+    with pytest.raises(WeightsError, match=rf"{HEAD}.*bfloat16 if it is only float16"):
+        assign_weights(empty_model(), tensors, torch.float16, "file.pt")
+    assign_weights(empty_model(), tensors, torch.bfloat16, "file.pt")
+
+
+def test_weights_of_another_backbone_say_so() -> None:
+    other = {key.removeprefix("model."): value for key, value in golden_cases.state_dict("paligemma_lstm").items()}
+    with pytest.raises(
+        WeightsError, match=r"another backbone than RoboKosMos: of its \d+ tensors 0 are there, but"
+    ):
+        assign(other)
+
+
+def test_a_policy_head_alone_says_what_is_missing(tensors: dict[str, Tensor]) -> None:
+    head = {key: value for key, value in tensors.items() if not key.startswith("backbone.")}
+    with pytest.raises(WeightsError, match=r"no backbone \(no backbone\.\* tensors\)"):
+        assign(head)
+
+
+@pytest.mark.parametrize("second_name", ["model.", "model.base_model.model."])
+def test_a_second_name_of_the_backbone_is_dropped(tensors: dict[str, Tensor], second_name: str) -> None:
+    # Upstream registers it again, under LoRA and for Flamingo.
+    again = {
+        second_name + key.removeprefix("backbone."): value
+        for key, value in tensors.items()
+        if key.startswith("backbone.")
+    }
+    assign(tensors | again)
+    with pytest.raises(WeightsError, match=r"left over: model\.x"):
+        assign(tensors | {"model.x": torch.ones(1)})
+
+
+def test_gpt2_buffers_are_accepted_and_ignored(tensors: dict[str, Tensor]) -> None:
+    layer = "act_head.gpt.h.0.attn"
+    buffers = {f"{layer}.bias": torch.ones(1, 1, 4, 4), f"{layer}.masked_bias": torch.ones(1)}
+    assign(tensors | buffers)
+    with pytest.raises(WeightsError, match=r"left over: act_head\.gpt\.h\.0\.attn\.c_attn\.bias"):
+        assign(tensors | buffers | {f"{layer}.c_attn.bias": torch.ones(1)})
