@@ -28,8 +28,8 @@ def transformers_class(name: str) -> Any:
             raise ModelError(f"{reason}; install transformers again") from error
         raise ModelError(
             f"{reason}: torchvision {_version('torchvision')} does not work beside torch {_version('torch')}. "
-            "Nothing here needs it: 'pip uninstall torchvision', or install the build made for this torch, from the "
-            "same package index"
+            "Nothing here needs it: 'pip uninstall torchvision', or install the build made for this torch, from "
+            "the same package index"
         ) from error
 
 
@@ -51,8 +51,9 @@ def read_backbone_config(folder: Path) -> Any:
     stated = model_type(folder)
     if stated not in CONFIG_MAPPING:
         raise ConfigError(
-            f"{folder / 'config.json'} describes a {stated!r}, unknown to transformers {_version('transformers')}; "
-            "code that comes with a model is never run here: use a model that transformers has classes for"
+            f"{folder / 'config.json'} describes a {stated!r}, unknown to transformers "
+            f"{_version('transformers')}; code that comes with a model is never run here: use a model that "
+            "transformers has classes for"
         )
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -1,18 +1,31 @@
-"""Builds a model from its configuration and the folder of its backbone, with weights still to come."""
+"""Builds a model from its configuration and the folder of its backbone, with weights still to come.
+
+`build_vlm` alone loads weights: those of a pretrained vision-language model, for training to start from.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
-from robovlms_ros.model.config import RoboVLMConfig, TokenizerConfig
+from robovlms_ros.model.config import RoboVLMConfig, TokenizerConfig, VlmConfig
 from robovlms_ros.model.errors import ConfigError
+from robovlms_ros.model.local_folder import find_folder, load_pretrained
 from robovlms_ros.model.registry import backbone_class
-from robovlms_ros.model.transformers_classes import model_type, read_backbone_config
+from robovlms_ros.model.transformers_classes import model_type, read_backbone_config, vlm_class
+
+# Lightning's names. With mixed precision the weights are float32.
+_WEIGHT_DTYPES = {
+    torch.float32: ("32", "32-true", "fp32", "16", "16-mixed", "bf16-mixed"),
+    torch.bfloat16: ("bf16", "bf16-true"),
+    torch.float16: ("fp16", "16-true"),
+}
 
 
 def find_vlm_folder(config: RoboVLMConfig, config_folder: Path, vlm_dir: Path | None = None) -> Path:
@@ -70,6 +83,48 @@ def build_model(config: RoboVLMConfig, vlm_folder: Path, device: str = "meta") -
     _materialise_tables(backbone)
     _check_vocabulary(model, config.tokenizer)
     return model.eval()
+
+
+def build_vlm(
+    vlm_config: Mapping[str, Any],
+    tokenizer_config: Mapping[str, Any],
+    precision: str | int = "32",
+    device: str = "cpu",
+    allow_download: bool = False,
+) -> tuple[Any, Any]:
+    """A pretrained vision-language model with its tokenizer: ``(tokenizer, model)``, in upstream's order.
+
+    Args:
+        vlm_config: section ``vlm`` of a configuration.
+        tokenizer_config: section ``tokenizer``.
+        precision: ``trainer.precision``; see `weight_dtype`.
+        device: the weights are loaded on the CPU and then moved there.
+        allow_download: whether the paths may name models of the Hugging Face Hub.
+
+    Code that comes with a model is never run. Raises `ModelError`.
+    """
+    try:
+        vlm = VlmConfig.model_validate(vlm_config)
+        tokens = TokenizerConfig.model_validate(tokenizer_config)
+    except ValidationError as error:
+        raise ConfigError(f"the section 'vlm' or 'tokenizer' of the configuration is wrong: {error}") from error
+    dtype = weight_dtype(precision, device)
+    folder = find_folder(vlm.pretrained_model_name_or_path, allow_download)
+    cls = vlm_class(vlm.type, read_backbone_config(folder))
+    tokenizer = load_tokenizer(find_folder(tokens.pretrained_model_name_or_path, allow_download), tokens)
+    return tokenizer, load_pretrained(cls.__name__, folder, dtype).to(device)
+
+
+def weight_dtype(precision: str | int, device: str = "cpu") -> torch.dtype:
+    """Type of the weights for a ``trainer.precision``, by the rule of upstream's evaluation: "16" means float32.
+
+    On Apple's GPU always float32. Raises `ConfigError` for an unknown precision.
+    """
+    for dtype, names in _WEIGHT_DTYPES.items():
+        if str(precision) in names:
+            return torch.float32 if device.startswith("mps") else dtype
+    known = ", ".join(name for names in _WEIGHT_DTYPES.values() for name in names)
+    raise ConfigError(f"precision is {precision!r}; choose one of {known}")
 
 
 def load_tokenizer(folder: Path, settings: TokenizerConfig) -> Any:
