@@ -25,7 +25,11 @@ BACKBONES: Mapping[str, str] = {
     "RoboIdefics3": "robovlms_ros.model.backbone.robosmolvlm:RoboIdefics3",
 }
 POLICY_HEADS: Mapping[str, str] = {
+    "DiscreteDecoder": "robovlms_ros.model.policy_head.discrete:DiscreteDecoder",
+    "FCDecoder": "robovlms_ros.model.policy_head.fc:FCDecoder",
+    "GPTDecoder": "robovlms_ros.model.policy_head.gpt:GPTDecoder",
     "LSTMDecoder": "robovlms_ros.model.policy_head.lstm:LSTMDecoder",
+    "PredefinedDecoder": "robovlms_ros.model.policy_head.predefined:PredefinedDecoder",
 }
 
 
