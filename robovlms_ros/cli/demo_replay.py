@@ -45,7 +45,7 @@ def demo_replay(
         source = load_footage(footage)
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        console.print(f"images: {len(source.frames)} frames of {source.source}", highlight=False)
+        console.print(f"images: {len(source.frames)} frames of {source.source}", highlight=False, soft_wrap=True)
         write_camera_bag(
             out / "bag",
             source.frames,
