@@ -40,7 +40,7 @@ class PostContext:
 
     def run(self, model: BaseRoboVLM, sequence: MergedSequence, steps: int) -> Tensor:
         """Hidden states ``(rows, n, D)`` of these rows, ``steps`` of which belong to one window."""
-        return model.language_model(sequence.embeddings, sequence.mask)
+        return model.attend(sequence)
 
     def fuse(self, model: BaseRoboVLM, state: Any, images: Tensor, arrange: Arrange) -> tuple[Any, Tensor]:
         """One control step: images ``(B, cameras, V, D)`` -> the next state and what the head is to read."""

@@ -20,6 +20,7 @@ BACKBONES: Mapping[str, str] = {
     "RoboPaligemma": "robovlms_ros.model.backbone.robopaligemma:RoboPaligemma",
     "RoboPaliGemma": "robovlms_ros.model.backbone.robopaligemma:RoboPaligemma",
     "RoboLLaVA": "robovlms_ros.model.backbone.robollava:RoboLLaVA",
+    "RoboFlamingo": "robovlms_ros.model.backbone.roboflamingo:RoboFlamingo",
     "RoboQwenVL": "robovlms_ros.model.backbone.roboqwenvl:RoboQwenVL",
     "RoboSmolVLM": "robovlms_ros.model.backbone.robosmolvlm:RoboSmolVLM",
     "RoboIdefics3": "robovlms_ros.model.backbone.robosmolvlm:RoboIdefics3",

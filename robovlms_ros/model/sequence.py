@@ -23,7 +23,8 @@ class MaskedTokens(NamedTuple):
 class MergedSequence(NamedTuple):
     """``embeddings`` ``(B, n, D)``, ``mask`` ``(B, n)`` bool (None: all valid), and where the parts are.
 
-    ``text`` is the prompt without its begin and end tokens, ``action`` the last of the further blocks.
+    ``text`` is the prompt without its begin and end tokens, ``action`` the last of the further blocks. A backbone
+    whose image tokens are not part of the sequence, but looked at from every place in it, has them ``beside`` it.
     """
 
     embeddings: Tensor
@@ -31,6 +32,7 @@ class MergedSequence(NamedTuple):
     vision: slice
     text: slice
     action: slice
+    beside: Tensor | None = None
 
 
 def merge(

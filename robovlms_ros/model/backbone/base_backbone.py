@@ -146,7 +146,12 @@ class BaseRoboVLM(VisionLanguageModel):
             return self._answer(sequence.embeddings)
         span = self.read_span(sequence)
         mask = None if sequence.mask is None else sequence.mask[:, : span.stop]
-        return self.language_model(sequence.embeddings[:, : span.stop], mask)[:, span]
+        shortened = sequence._replace(embeddings=sequence.embeddings[:, : span.stop], mask=mask)
+        return self.attend(shortened)[:, span]
+
+    def attend(self, sequence: MergedSequence) -> Tensor:
+        """Hidden states ``(B, n, D)`` of a sequence by itself."""
+        return self.language_model(sequence.embeddings, sequence.mask)
 
     def _answer(self, prefix: Tensor) -> Tensor:
         count = self.act_head.chunk_length * self.head_config.action_dim
