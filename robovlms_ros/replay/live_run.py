@@ -85,7 +85,13 @@ def run_live(
     run = LiveRun()
     with ExitStack() as stack:
         domain = stack.enter_context(domain_id())
-        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        environment = {
+            **os.environ,
+            "ROS_DOMAIN_ID": str(domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            # Player, DDS and two nodes share this machine: torch would spin on every core and starve them.
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        }
         parameters = {"use_sim_time": True}
         vla = stack.enter_context(
             _process("vla_node", {**parameters, "model.path": str(model)}, remaps, environment)

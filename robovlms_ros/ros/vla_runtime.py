@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 from rclpy.duration import Duration
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from robovlms_ros.policy.controller import Controller
@@ -21,6 +21,7 @@ from robovlms_ros.ros import qos
 from robovlms_ros.ros.camera_input import CameraInput
 from robovlms_ros.ros.clock import now_ns, steady_timer
 from robovlms_ros.ros.diagnostics import Latencies
+from robovlms_ros.ros.image import decode_image
 from robovlms_ros.ros.inference_thread import InferenceThread
 from robovlms_ros.ros.interfaces import ActionHistory, VLAAction, VLAActionChunk
 from robovlms_ros.ros.lifecycle import ManagedNode
@@ -260,10 +261,10 @@ def used_cameras(policy: RobotPolicy, values: Mapping[str, Any]) -> tuple[str, .
 
 
 def warm_up(policy: RobotPolicy, cameras: tuple[str, ...]) -> None:
-    """Run the policy once on black images, so that the first real step is not the slow one, and check the result.
+    """Run a step on black images, so that the first real one is not slow (imports, memory), and check the result.
 
     Raises ActionError where it predicts something that must not become motion, and what the policy raises.
     """
-    black = np.zeros((480, 640, 3), dtype=np.uint8)
+    black = decode_image(Image(height=480, width=640, step=640 * 3, encoding="rgb8", data=bytes(480 * 640 * 3)))
     images = {camera: black if camera in cameras else None for camera in policy.cameras}
     check_chunk(policy.session().step(Observation(images=images, instruction="warm up")))
