@@ -95,8 +95,8 @@ def check_available(name: str) -> None:
         raise ConfigError(
             f"Flamingo {name!r} needs {parts.language_model} and the layers of {parts.checkpoint}, which "
             "transformers has no classes for, and code that comes with a model is never run here. Train on "
-            "Idefics instead (Flamingo on LLaMA, HuggingFaceM4/idefics-9b): set vlm.name to null, model to 'idefics', "
-            "and the paths of vlm and tokenizer to its folder"
+            "Idefics instead (Flamingo on LLaMA, HuggingFaceM4/idefics-9b): set vlm.name to null, model to "
+            "'idefics', and the paths of vlm and tokenizer to its folder"
         )
 
 
