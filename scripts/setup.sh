@@ -100,13 +100,16 @@ build() (
 
 : >"$log"
 if [ ! -e "$packages_stamp" ]; then
-  say "making $venv with $("$python" --version) (about 2 GB, a few minutes, once; details in $log)"
-  step "[1/4] virtual environment" "$python" -m venv --clear "$venv"
+  say "filling $venv with $("$python" --version): about 2 GB, a few minutes, once; details in $log"
+  # An environment that works is added to, not made anew.
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+    step "[1/4] virtual environment" "$python" -m venv --clear "$venv"
   step "[2/4] ROS 2 ${ros^} and build tools" "$venv/bin/pip" install -r "requirements/ros-$ros.txt"
   step "[3/4] torch $torch_version for the CPU" install_torch
   "$venv/bin/python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torchvision") is not None)' ||
     fail "torchvision is installed in $venv, where it breaks transformers: 'rm -r $venv' and run this again."
   step "[4/4] Python dependencies" "$venv/bin/pip" install -e ".[dev]"
+  rm -f "$venv"/.packages-*
   touch "$packages_stamp"
 fi
 step "building the messages and the package" build
