@@ -1,4 +1,4 @@
-"""Private ROS 2 graphs for tests, and the reader of the test vectors for ``import golden_cases``."""
+"""Private ROS 2 graphs for tests; ``import golden_cases`` (test vectors) and ``import reference`` (plain models)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("golden", "model")]
 
 # Before rclpy starts anything: nothing in a test may be seen from, or see, another machine.
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

@@ -115,7 +115,6 @@ class TrainerConfig(Section):
     precision: str | int = "32"
     max_epochs: int | None = None
     max_steps: int = -1
-    gradient_clip_val: float | None = None
     accumulate_grad_batches: int = Field(default=1, gt=0)
     log_every_n_steps: int = Field(default=50, gt=0)
     val_check_interval: int | float | None = None

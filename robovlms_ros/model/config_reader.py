@@ -32,7 +32,8 @@ def read_config(path: str | Path) -> RoboVLMConfig:
     """Read an upstream JSON configuration, with its parents.
 
     Raises `ConfigError` where the file is missing or no JSON object, a required key is missing, or a value has
-    the wrong type. Unknown keys are listed in one warning; keys known to be dead are dropped silently.
+    the wrong type. Unknown keys are listed in one warning, keys that change nothing upstream either in one line of
+    the log (level INFO), each with the reason.
     """
     return parse_config(load_json(Path(path)), source=str(path))
 
@@ -75,9 +76,13 @@ def merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
 def parse_config(raw: Mapping[str, Any], source: str = "configuration") -> RoboVLMConfig:
     """Validate a configuration that is already in memory; see `read_config`."""
     complete = _fill_early_defaults(merge({}, raw), source)
-    unknown = [key for key in _unknown_keys(complete, RoboVLMConfig) if key not in DEAD_KEYS]
+    without_meaning = list(_unknown_keys(complete, RoboVLMConfig))
+    unknown = [key for key in without_meaning if key not in DEAD_KEYS]
     if unknown:
         logger.warning("%s: keys without a meaning here are ignored: %s", source, ", ".join(unknown))
+    dead = "; ".join(f"{key} ({DEAD_KEYS[key]})" for key in without_meaning if key in DEAD_KEYS)
+    if dead:
+        logger.info("%s: keys that change nothing: %s", source, dead)
     try:
         return RoboVLMConfig.model_validate(complete)
     except ValidationError as error:

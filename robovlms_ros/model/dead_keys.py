@@ -43,4 +43,4 @@ DEAD_KEYS: Mapping[str, str] = {
     for section, keys in sections.items()
     for key in keys.split()
 }
-"""Dotted path of a dead key -> why it is dead. They are accepted without a word."""
+"""Dotted path of a dead key -> why it is dead. They are accepted; the log names them."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,30 @@ def golden_model(case: str) -> BaseRoboVLM:
 
 @dataclass(frozen=True)
 class BackboneRow:
-    """How to make a tiny model of one backbone, and how to run all of its language model.
+    """How to make tiny models on one backbone, and how to run all of its language model.
 
-    ``raw`` is a configuration (its ``act_head`` is replaced), ``folder`` has the backbone's files, and
+    ``base`` gives a model whose backbone is shared, ``raw`` a configuration (its ``act_head`` is replaced), and
     ``hidden_states`` maps model, embeddings and mask to the last hidden states of the backbone's own forward pass,
     output layer included.
     """
 
+    base: Callable[[], BaseRoboVLM]
     raw: Callable[[], dict[str, Any]]
-    folder: Callable[[], Path]
     hidden_states: Callable[[BaseRoboVLM, Tensor, Tensor | None], Tensor]
+
+
+@cache
+def random_model(raw: str, folder: Path, scale: float = 4.0) -> BaseRoboVLM:
+    """A model of the configuration ``raw`` (JSON) on the backbone described in ``folder``, without golden weights.
+
+    ``scale`` multiplies its weights: fresh ones are so small that nothing depends on anything.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = build_model(parse_config(json.loads(raw)), folder, device="cpu")
+        for weight in model.backbone.parameters():
+            weight.mul_(scale if weight.ndim > 1 else 1)
+    return model.requires_grad_(False)
 
 
 def _golden_raw(case: str) -> dict[str, Any]:
@@ -80,39 +94,38 @@ def whole_states(model: BaseRoboVLM, embeddings: Tensor, mask: Tensor | None) ->
 
 BACKBONES = {
     "RoboKosMos": BackboneRow(
-        lambda: _golden_raw("kosmos_discrete"),
-        lambda: golden_cases.FOLDER / "vlm" / "kosmos2_tiny_untied",
-        _kosmos_states,
+        lambda: golden_model("kosmos_discrete"), lambda: _golden_raw("kosmos_discrete"), _kosmos_states
     ),
     "RoboPaligemma": BackboneRow(
-        lambda: _golden_raw("paligemma_lstm"),
-        lambda: golden_cases.FOLDER / "vlm" / "paligemma_tiny",
-        _paligemma_states,
+        lambda: golden_model("paligemma_lstm"), lambda: _golden_raw("paligemma_lstm"), _paligemma_states
     ),
 }
 
 
-def make_model(name: str, head: str = "LSTMDecoder", seed: int = 0, **changes: Any) -> BaseRoboVLM:
-    """A tiny model with random weights. Keys of ``act_head`` may be given without their section."""
-    row = BACKBONES[name]
-    raw = row.raw()
+OUR_SECTIONS = ("act_encoder", "state_encoder", "use_vision_resampler")
+
+
+def make_model(name: str, head: str = "LSTMDecoder", **changes: Any) -> BaseRoboVLM:
+    """A tiny model with random weights, on a backbone that all models of a row share.
+
+    Keys of ``act_head`` may be given without their section.
+    """
+    base, raw = BACKBONES[name].base(), BACKBONES[name].raw()
     act_head = {"type": head, "hidden_size": 16}
     act_head |= {key: changes.pop(key) for key in list(changes) if key not in raw and key not in OUR_SECTIONS}
-    raw |= {"act_head": act_head, "window_size": 3, "fwd_pred_next_n": 2} | changes
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build_model(parse_config(raw), row.folder(), device="cpu")
-        with torch.no_grad():
-            for name_, weight in model.named_parameters():
-                # Fresh weights are small: nothing would depend on anything.
-                if name_ == "action_token":
-                    weight.normal_()
-                elif name_.startswith(("act_head.", "embed_")) and weight.ndim == 2:
-                    weight.mul_(2)
+    config = parse_config(raw | {"act_head": act_head, "window_size": 3, "fwd_pred_next_n": 2} | changes)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = type(base)(config, base.backbone, base.tokenizer).eval()
+        for key, weight in model.named_parameters():
+            # Fresh weights are so small that nothing depends on anything.
+            if key == "action_token":
+                weight.normal_()
+            elif key.startswith("act_head.rnn.weight"):
+                weight.mul_(4)
+            elif key.startswith(("act_head.", "embed_")) and weight.ndim == 2:
+                weight.mul_(1.5)
     return model.requires_grad_(False)
-
-
-OUR_SECTIONS = ("act_encoder", "state_encoder", "use_vision_resampler")
 
 
 @dataclass(frozen=True)
@@ -172,6 +185,7 @@ def _row(model: BaseRoboVLM, frames: Sequence[Frame], ids: Tensor) -> tuple[Tens
     return sequence, kept
 
 
+@lru_cache(64)
 def encode(model: BaseRoboVLM, image: Tensor) -> Tensor:
     """One image by itself, ``(V, D)``."""
     return model.encode_images(image[None, None])[0, 0]
