@@ -48,6 +48,8 @@ def read_backbone_config(folder: Path) -> Any:
     """The transformers configuration in ``folder``. Code that may lie beside it is not run."""
     from transformers import CONFIG_MAPPING, AutoConfig
 
+    # Where imports are broken, a configuration with parts fails with a message that explains nothing.
+    transformers_class("PreTrainedModel")
     stated = model_type(folder)
     if stated not in CONFIG_MAPPING:
         raise ConfigError(
