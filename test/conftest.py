@@ -1,4 +1,4 @@
-"""Private ROS 2 graphs for tests; ``import golden_cases`` (test vectors) and ``import reference`` (plain models)."""
+"""Private ROS 2 graphs for tests; where ``import golden_cases`` and ``import reference`` look."""
 
 from __future__ import annotations
 

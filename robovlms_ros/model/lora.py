@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu et al. 2021) on a frozen backbone, through ``peft``, which the extra ``train`` installs."""
+"""Low-rank adapters (Hu et al. 2021) on a frozen backbone, through ``peft`` (installed by the extra ``train``)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from robovlms_ros.model.config import TrainSetup
 from robovlms_ros.model.errors import ConfigError
 
 
-def add_lora(backbone: nn.Module, towers: Sequence[nn.Module], setup: TrainSetup) -> None:
-    """Put adapters beside every linear layer of ``towers``, in place, and freeze the rest of ``backbone``.
+def add_lora(backbone: nn.Module, layers: Sequence[nn.Module], setup: TrainSetup) -> None:
+    """Put adapters beside these linear layers of ``backbone``, in place, and freeze the rest of it.
 
     The adapters start as zero: the model's answers do not change. Raises `ConfigError` without ``peft``.
     """
     peft = _peft()
-    inside = {id(module) for tower in towers for module in tower.modules()}
-    targets = [
-        name for name, module in backbone.named_modules() if isinstance(module, nn.Linear) and id(module) in inside
-    ]
+    chosen = {id(layer) for layer in layers}
+    targets = [name for name, module in backbone.named_modules() if id(module) in chosen]
     settings = peft.LoraConfig(
         r=setup.lora_r,
         lora_alpha=setup.lora_alpha,

@@ -8,13 +8,13 @@ backbone: add a row and every exactness test runs on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import golden_cases
+import tiny_backbones
 import torch
 from torch import Tensor
 
@@ -35,71 +35,43 @@ def golden_model(case: str) -> BaseRoboVLM:
     return model.requires_grad_(False)
 
 
-@dataclass(frozen=True)
-class BackboneRow:
-    """How to make tiny models on one backbone, and how to run all of its language model.
+class BackboneRow(NamedTuple):
+    """How to make tiny models on one backbone.
 
-    ``base`` gives a model whose backbone is shared, ``raw`` a configuration (its ``act_head`` is replaced), and
-    ``hidden_states`` maps model, embeddings and mask to the last hidden states of the backbone's own forward pass,
-    output layer included.
+    ``base`` gives a model whose backbone the others share, ``raw`` a configuration; its ``act_head`` is replaced.
     """
 
     base: Callable[[], BaseRoboVLM]
     raw: Callable[[], dict[str, Any]]
-    hidden_states: Callable[[BaseRoboVLM, Tensor, Tensor | None], Tensor]
 
 
-@cache
-def random_model(raw: str, folder: Path, scale: float = 4.0) -> BaseRoboVLM:
-    """A model of the configuration ``raw`` (JSON) on the backbone described in ``folder``, without golden weights.
-
-    ``scale`` multiplies its weights: fresh ones are so small that nothing depends on anything.
-    """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        model = build_model(parse_config(json.loads(raw)), folder, device="cpu")
-        for weight in model.backbone.parameters():
-            weight.mul_(scale if weight.ndim > 1 else 1)
-    return model.requires_grad_(False)
+def _golden(case: str) -> BackboneRow:
+    return BackboneRow(lambda: golden_model(case), lambda: json.loads(golden_cases.config_path(case).read_text()))
 
 
-def _golden_raw(case: str) -> dict[str, Any]:
-    raw: dict[str, Any] = json.loads(golden_cases.config_path(case).read_text())
-    return raw
+def _tiny(name: str) -> BackboneRow:
+    return BackboneRow(cache(lambda: tiny_backbones.make_model(name)), lambda: tiny_backbones.raw_config(name))
 
 
-def _kosmos_states(model: BaseRoboVLM, embeddings: Tensor, mask: Tensor | None) -> Tensor:
-    # The whole model refuses to run without image features that it can insert itself.
-    output = model.backbone.text_model(
-        inputs_embeds=embeddings, attention_mask=mask, use_cache=False, output_hidden_states=True
-    )
-    assert output.logits.shape[:2] == embeddings.shape[:2]
-    states: Tensor = output.hidden_states[-1]
-    return states
-
-
-def _paligemma_states(model: BaseRoboVLM, embeddings: Tensor, mask: Tensor | None) -> Tensor:
-    return whole_states(model, embeddings * model.hidden_size**0.5, mask)
-
-
-def whole_states(model: BaseRoboVLM, embeddings: Tensor, mask: Tensor | None) -> Tensor:
-    """For backbones that take embeddings as they are."""
-    output = model.backbone(
-        inputs_embeds=embeddings, attention_mask=mask, use_cache=False, output_hidden_states=True
-    )
-    assert output.logits.shape[:2] == embeddings.shape[:2]
-    states: Tensor = output.hidden_states[-1]
-    return states
-
-
-BACKBONES = {
-    "RoboKosMos": BackboneRow(
-        lambda: golden_model("kosmos_discrete"), lambda: _golden_raw("kosmos_discrete"), _kosmos_states
-    ),
-    "RoboPaligemma": BackboneRow(
-        lambda: golden_model("paligemma_lstm"), lambda: _golden_raw("paligemma_lstm"), _paligemma_states
-    ),
+BACKBONES: Mapping[str, BackboneRow] = {
+    "kosmos": _golden("kosmos_discrete"),
+    "paligemma": _golden("paligemma_lstm"),
+    **{name: _tiny(name) for name in ("paligemma2", "llava-llama", "llava-mpt", "qwenvl", "smolvlm")},
 }
+
+
+def hidden_states(model: BaseRoboVLM, embeddings: Tensor, mask: Tensor | None) -> Tensor:
+    """The last hidden states of the backbone's own forward pass, output layer included."""
+    whole = model.backbone
+    if model.config.robovlm_name == "RoboKosMos":
+        # All of it refuses to run without images that it can insert itself.
+        whole = model.backbone.text_model
+    if model.config.robovlm_name == "RoboPaligemma":
+        embeddings = embeddings * model.hidden_size**0.5
+    output = whole(inputs_embeds=embeddings, attention_mask=mask, use_cache=False, output_hidden_states=True)
+    assert output.logits.shape[:2] == embeddings.shape[:2]
+    states: Tensor = output.hidden_states[-1]
+    return states
 
 
 OUR_SECTIONS = ("act_encoder", "state_encoder", "use_vision_resampler")
@@ -110,7 +82,8 @@ def make_model(name: str, head: str = "LSTMDecoder", **changes: Any) -> BaseRobo
 
     Keys of ``act_head`` may be given without their section.
     """
-    base, raw = BACKBONES[name].base(), BACKBONES[name].raw()
+    row = BACKBONES[name]
+    base, raw = row.base(), row.raw()
     act_head = {"type": head, "hidden_size": 16}
     act_head |= {key: changes.pop(key) for key in list(changes) if key not in raw and key not in OUR_SECTIONS}
     config = parse_config(raw | {"act_head": act_head, "window_size": 3, "fwd_pred_next_n": 2} | changes)
@@ -156,7 +129,6 @@ def decide(model: BaseRoboVLM, frames: Sequence[Frame], ids: Tensor) -> ActionOu
 
 
 def _states(model: BaseRoboVLM, sequence: Tensor, kept: Tensor) -> Tensor:
-    hidden_states = BACKBONES[model.config.robovlm_name].hidden_states
     return hidden_states(model, sequence.unsqueeze(0), kept.unsqueeze(0))[0]
 
 

@@ -45,7 +45,7 @@ CASES = [
         for key, settings in EVERYWHERE.items()
     ),
     *(
-        pytest.param("RoboKosMos", settings | {"history_type": history}, id=f"{history}-{key}")
+        pytest.param("kosmos", settings | {"history_type": history}, id=f"{history}-{key}")
         for history in HISTORIES
         for key, settings in VARIANTS.items()
     ),
@@ -167,7 +167,7 @@ def test_a_step_leaves_its_memory_as_it_was(backbone: str) -> None:
 
 @histories
 def test_every_image_is_encoded_once(history: str) -> None:
-    model, encoded = make_model("RoboKosMos", history_type=history), []
+    model, encoded = make_model("kosmos", history_type=history), []
     hook = model.vision_tower.register_forward_pre_hook(lambda _, args: encoded.append(len(args[0])))
     rollout(model, make_frames(model), model.encode_text("open the drawer"))
     hook.remove()
@@ -175,7 +175,7 @@ def test_every_image_is_encoded_once(history: str) -> None:
 
 
 def test_while_the_window_fills_only_the_new_frame_is_read() -> None:
-    model = make_model("RoboKosMos", history_type="pre")
+    model = make_model("kosmos", history_type="pre")
     lengths: list[int] = []
     first = model.text_tower.layers[0]
     hook = first.register_forward_pre_hook(lambda _, args: lengths.append(args[0].shape[1]))

@@ -12,7 +12,7 @@ import pytest
 
 from robovlms_ros.model.config_reader import merge, parse_config, read_config
 
-# Upstream's own files lie beside the checkouts of those who build this; the forms below repeat what sets them apart.
+# Upstream's own files lie beside the checkouts of those who build this; the forms below repeat their differences.
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "upstream_configs"
 PUBLISHED = sorted(FOLDER.glob("finetune_*.json"))
 

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+import tiny_backbones
 import torch
 from reference import BACKBONES, Frame, decide, make_model
 from torch import Tensor
@@ -19,7 +20,7 @@ from robovlms_ros.model.trainable import decoder_layers, set_trainable
 EVERYTHING = {"train_vision": True, "train_text_embedding": True}
 
 
-def trained(setup: dict[str, Any], backbone: str = "RoboKosMos", **changes: Any) -> BaseRoboVLM:
+def trained(setup: dict[str, Any], backbone: str = "kosmos", **changes: Any) -> BaseRoboVLM:
     """A model of its own (the tests' backbones are shared), ready to train."""
     model = copy.deepcopy(make_model(backbone, **changes))
     model.config = model.config.model_copy(update={"train_setup": TrainSetup(**setup)})
@@ -78,8 +79,28 @@ def test_only_the_last_layers_are_trained(count: int) -> None:
     assert {name for name in trainable(model) if name.startswith("backbone.")} == expected
 
 
+def flamingo(**setup: Any) -> BaseRoboVLM:
+    model = copy.deepcopy(tiny_backbones.make_model("flamingo"))
+    model.config = model.config.model_copy(update={"train_setup": TrainSetup(**setup)})
+    set_trainable(model)
+    return model
+
+
+def test_a_flamingo_trains_its_cross_attention_and_what_is_asked_for() -> None:
+    model = flamingo(train_resampler=False)
+    gated = below(model, model.text_tower.gated_cross_attn_layers)
+    inside = {name for name in trainable(model) if name.startswith("backbone.")}
+    assert inside == gated
+    perceiver = below(model, model.text_tower.perceiver_resampler)
+    assert trainable(flamingo()) - trainable(model) == perceiver
+    more = trainable(flamingo(train_full_decoder=True)) - trainable(flamingo())
+    assert more == below(model, decoder_layers(model)) | below(model, model.text_tower.norm)
+    assert not gated & trainable(flamingo(train_decoder_layers=0))
+    assert not gated & trainable(flamingo(freeze_backbone=True))
+
+
 def test_more_layers_than_there_are_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"train_decoder_layers is 9.*has 2 layers"):
+    with pytest.raises(ConfigError, match=r"train_decoder_layers is 9.*has 2 such layers"):
         trained({"train_decoder_layers": 9})
 
 

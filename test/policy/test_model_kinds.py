@@ -76,7 +76,7 @@ BASE = {"name": "base", "dimensions": ["forward", "turn"]}
 
 
 def policy(robot: RobotProfile, use_hand_rgb: bool = False, **settings: Any) -> VLAPolicy:
-    return VLAPolicy(make_model("RoboKosMos", use_hand_rgb=use_hand_rgb, norm_action=False, **settings), robot)
+    return VLAPolicy(make_model("kosmos", use_hand_rgb=use_hand_rgb, norm_action=False, **settings), robot)
 
 
 @pytest.mark.parametrize("head", ["LSTMDecoder", "FCDecoder", "GPTDecoder"])

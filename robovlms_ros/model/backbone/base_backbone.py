@@ -250,10 +250,10 @@ class BaseRoboVLM(VisionLanguageModel):
 
     def _token_losses(self, images: Tensor, ids: Tensor, text_mask: Tensor, labels: Tensor) -> TokenLosses:
         rows = images.flatten(0, 1).flatten(1, 2)
-        labels = labels.flatten(0, 1)
+        ids, text_mask, labels = (part.flatten(0, 1) for part in (ids, text_mask, labels))
         unlabelled = labels.new_full(rows.shape[:2], IGNORED_LABEL)
         labels = torch.cat([labels[:, : self.bos], unlabelled, labels[:, self.bos :]], dim=1)
-        sequence = self.arrange(rows, self.embed_text(ids.flatten(0, 1)), text_mask.flatten(0, 1))
+        sequence = self.arrange(rows, self.embed_text(ids), text_mask)
         embeddings = sequence.embeddings
         if self.head_config.parallel_decoding:
             embeddings = hide_answer(embeddings, labels, self.action_token)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import golden_cases
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from robovlms_ros.model.config import RoboVLMConfig
@@ -13,10 +15,10 @@ from robovlms_ros.model.policy_head.base_policy import ActionOutput
 from robovlms_ros.model.policy_head.lstm import LSTMDecoder
 
 
-def make_head(width: int = 8, **settings: object) -> LSTMDecoder:
-    config = read_config(golden_cases.config_path("kosmos_lstm"))
+def make_head(width: int = 8, window: int = 4, **options: object) -> LSTMDecoder:
+    config = read_config(golden_cases.config_path("kosmos_lstm")).model_copy(update={"window_size": window})
     assert config.act_head is not None
-    act_head = config.act_head.model_copy(update={"hidden_size": 16, **settings})
+    act_head = config.act_head.model_copy(update={"hidden_size": 16, **options})
     config = RoboVLMConfig.model_validate(config.model_dump() | {"act_head": act_head.model_dump()})
     torch.manual_seed(0)
     return LSTMDecoder(config, width).eval().requires_grad_(False)
@@ -30,9 +32,9 @@ def rollout(head: LSTMDecoder, tokens: Tensor) -> list[ActionOutput]:
     return outputs
 
 
-@pytest.mark.parametrize("settings", [{}, {"latent": 2}, {"latent": 2, "down_sample": "pooling"}])
-def test_step_repeated_equals_forward_over_the_window(settings: dict[str, object]) -> None:
-    head = make_head(**settings)
+@pytest.mark.parametrize("options", [{}, {"latent": 2}, {"latent": 2, "down_sample": "pooling"}])
+def test_step_repeated_equals_forward_over_the_window(options: dict[str, object]) -> None:
+    head = make_head(**options)
     tokens = torch.randn(2, head.window_size, 5 if head.pooling else head.latent, 8)
     whole = head(tokens)
     for step, output in enumerate(rollout(head, tokens)):
@@ -40,12 +42,15 @@ def test_step_repeated_equals_forward_over_the_window(settings: dict[str, object
         torch.testing.assert_close(output.gripper, whole.gripper[:, step], rtol=0, atol=1e-6)
 
 
-def test_past_the_window_a_step_equals_the_last_window_from_zero() -> None:
-    head = make_head()
-    tokens = torch.randn(1, 3 * head.window_size, 1, 8)
+@settings(deadline=None, max_examples=20)
+@given(window=st.integers(1, 5), steps=st.integers(1, 12), layers=st.integers(1, 3), batch=st.integers(1, 2))
+def test_a_step_equals_the_last_window_from_zero(window: int, steps: int, layers: int, batch: int) -> None:
+    head = make_head(num_layers=layers, window=window)
+    tokens = torch.randn(batch, steps, 1, 8, generator=torch.Generator().manual_seed(steps))
     for step, output in enumerate(rollout(head, tokens)):
-        window = tokens[:, max(0, step + 1 - head.window_size) : step + 1]
-        torch.testing.assert_close(output.pose, head(window).pose[:, -1], rtol=0, atol=1e-6)
+        last = head(tokens[:, max(0, step + 1 - window) : step + 1]).newest()
+        torch.testing.assert_close(output.pose, last.pose, rtol=0, atol=1e-6)
+        torch.testing.assert_close(output.gripper, last.gripper, rtol=0, atol=1e-6)
 
 
 def test_a_state_is_not_changed_by_stepping_from_it() -> None:
