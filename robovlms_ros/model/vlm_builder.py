@@ -69,7 +69,7 @@ def build_model(config: RoboVLMConfig, vlm_folder: Path, device: str = "meta") -
         )
     backbone_config = read_backbone_config(vlm_folder)
     image_size = getattr(getattr(backbone_config, "vision_config", None), "image_size", config.image_size)
-    if image_size != config.image_size:
+    if image_size not in (config.image_size, [config.image_size] * 2, (config.image_size,) * 2):
         raise ConfigError(
             f"image_size is {config.image_size}, but the backbone in {vlm_folder} takes images of {image_size}; "
             "set image_size to that"
