@@ -44,8 +44,7 @@ def write_safetensors(
             _save(part, folder / f"{name}.part{len(parts)}")
             parts.append(list(part))
             part = {}
-        # Tensors of a mapped file may be views, which safetensors refuses.
-        part[key] = tensor.contiguous()
+        part[key] = _on_its_own(tensor, part)
     if not parts:
         _save(part, folder / f"{name}.safetensors")
         return
@@ -58,6 +57,14 @@ def write_safetensors(
         weight_map.update(dict.fromkeys(keys, file))
     index = {"metadata": {"total_size": size}, "weight_map": weight_map}
     (folder / f"{name}{INDEX_SUFFIX}").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _on_its_own(tensor: Tensor, others: dict[str, Tensor]) -> Tensor:
+    """The tensor without gaps and apart from others in memory, as safetensors wants it; mostly the same one."""
+    tensor = tensor.contiguous()
+    place = tensor.untyped_storage().data_ptr()
+    shared = any(other.untyped_storage().data_ptr() == place for other in others.values())
+    return tensor.clone() if shared else tensor
 
 
 def _size(tensor: Tensor) -> int:

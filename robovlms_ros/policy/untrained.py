@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from robovlms_ros.policy.packed_model import Source, pack
+from robovlms_ros.policy.packing import Source, pack
 
 
 def make_untrained(out: str | Path, robot: str = "calvin", **options: Any) -> Path:

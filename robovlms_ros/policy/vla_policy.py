@@ -68,7 +68,7 @@ class VLAPolicy:
         if allow_download and not folder.is_dir():
             folder = _download(str(packed_dir))
         packed = open_packed(folder, policy_head)
-        model, _ = settings.build(packed.config, packed.vlm_folder, packed.tensors(), str(folder))
+        model, _ = settings.build(packed.config, packed.vlm_folder, packed.tensors(settings.dtype), str(folder))
         profile = load_profile(folder / "robot.yaml")
         return cls(
             *(model, profile, settings.preprocess, packed.weights_sha256), packed.available_heads, packed.head

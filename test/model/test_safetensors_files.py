@@ -55,6 +55,13 @@ def test_numbers_are_cast_and_indices_are_not(tmp_path: Path) -> None:
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16, torch.int64}
 
 
+def test_views_and_tensors_that_share_memory_are_written_apart(tmp_path: Path) -> None:
+    base = torch.arange(6.0)
+    tensors = {"a": base[:4], "b": base[2:], "c": base.view(2, 3).T, "d": base.view(2, 3).T}
+    write_safetensors(tensors.items(), 80, tmp_path, "model")
+    assert weights_digest(read_safetensors(tmp_path / "model.safetensors")) == weights_digest(tensors)
+
+
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, 80)
     (tmp_path / "model-00002-of-00008.safetensors").unlink()

@@ -13,7 +13,8 @@ import torch
 
 from robovlms_ros.model.errors import ConfigError, ModelError, ProfileError, WeightsError
 from robovlms_ros.policy import Observation, VLAPolicy
-from robovlms_ros.policy.packed_model import Source, open_packed, pack
+from robovlms_ros.policy.packed_model import open_packed
+from robovlms_ros.policy.packing import Source, pack
 
 CONFIG = golden_cases.config_path("kosmos_lstm")
 
