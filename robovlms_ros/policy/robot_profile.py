@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from robovlms_ros.model.config import RoboVLMConfig
-from robovlms_ros.model.errors import ProfileError
+from robovlms_ros.model.errors import ObservationError, ProfileError
 from robovlms_ros.policy.action_range import ActionRange, scale, unscale
 from robovlms_ros.policy.gripper import ConsecutiveGripper, Gripper, StickyGripper, ThresholdGripper
 from robovlms_ros.policy.rotation import axis_angle_to_rpy, rpy_to_axis_angle
 from robovlms_ros.policy.share import shared_files
+from robovlms_ros.policy.tool_frame import frame_to_tool, tool_to_frame
 
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 Name = Annotated[str, Field(min_length=1)]
@@ -60,8 +61,12 @@ class Statistics(_Section):
     def _ordered(self) -> Statistics:
         if len(self.q01) != len(self.q99):
             raise ValueError("q01 and q99 must have the same length")
-        if any(low >= high for low, high in zip(self.q01, self.q99, strict=True)):
-            raise ValueError("every q01 must be below its q99")
+        bad = [i for i, (low, high) in enumerate(zip(self.q01, self.q99, strict=True)) if low >= high]
+        if bad:
+            raise ValueError(
+                f"every q01 must be below its q99, number {bad[0]} (from 0) is not; where the data never moved so, "
+                "give it a small range of your own"
+            )
         return self
 
 
@@ -95,6 +100,9 @@ class Workspace(_Section):
 class RobotProfile(_Section):
     """One robot's action space. The model predicts roll-pitch-yaw; ``rotation_format`` is what the arm is sent.
 
+    With ``predicted_in: tool`` the model's motions are metres and radians in the tool's own frame; they are turned
+    into ``frame`` with the arm's pose, which every observation must then have as its ``state``.
+
     ``dimensions`` names the numbers of an action, without the gripper, of a robot that is no such arm: a mobile
     base, an arm commanded by its joints. They are passed on as they are, after the statistics.
 
@@ -106,6 +114,7 @@ class RobotProfile(_Section):
     frame: str = Field(min_length=1)
     mode: Literal["delta"] = "delta"
     rotation_format: Literal["rpy", "axis_angle"]
+    predicted_in: Literal["frame", "tool"] = "frame"
     step_duration: float = Field(gt=0)
     dimensions: list[Name] | None = Field(default=None, min_length=1)
     units: Units = Units()
@@ -122,6 +131,8 @@ class RobotProfile(_Section):
             raise ValueError(f"statistics need {self.pose_dim} numbers each, they have {len(self.statistics.q01)}")
         if self.dimensions is not None and (self.rotation_format != "rpy" or self.units != Units()):
             raise ValueError("with dimensions of its own, leave rotation_format at rpy and units at 1")
+        if self.dimensions is not None and self.predicted_in == "tool":
+            raise ValueError("a robot with dimensions of its own has no tool; leave predicted_in at frame")
         return self
 
     @property
@@ -139,33 +150,72 @@ class RobotProfile(_Section):
                 f"robot profile {self.name!r} describes {self.pose_dim} beside it ({named}); use a profile whose "
                 "'dimensions' are the model's"
             )
+        if config.norm_action and config.norm_min >= config.norm_max:
+            raise ProfileError(
+                f"norm_min is {config.norm_min} and norm_max {config.norm_max} in the model's configuration; "
+                "correct them to the range that its training data was normalised from"
+            )
         if config.tcp_rel:
             raise ProfileError(
-                "tcp_rel is true: this model moves in the tool's frame, which no robot profile describes; set it "
-                "to false in the configuration to receive its actions as it predicts them"
+                "tcp_rel is true: this model was trained on CALVIN's actions turned into the tool's frame, which "
+                "no robot profile describes; set it to false in the configuration to receive its actions as it "
+                "predicts them"
             )
         bound = self.model_copy()
         bound._range = ActionRange.of_model(config)
         bound._action_scale = config.action_scale
         return bound
 
-    def denormalize(self, normalized: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Model actions ``(..., action_dim)`` -> the robot's (robovlms.md, sections 5.2 and 6.3), gripper kept."""
+    def orientation(self, state: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        """Roll, pitch and yaw in an observation's ``state``, for `denormalize`; None where they are not needed.
+
+        ``state`` begins with the pose of the tool in ``frame``: x y z in metres, roll pitch yaw in radians. Raises
+        `ObservationError` where it is needed and not there.
+        """
+        if self.predicted_in != "tool":
+            return None
+        pose = np.zeros(0) if state is None else np.asarray(state, np.float64).ravel()[:ARM_POSE_DIM]
+        if len(pose) < ARM_POSE_DIM or not np.isfinite(pose).all():
+            raise ObservationError(
+                f"robot profile {self.name!r} turns motions of the tool into {self.frame!r}: every observation "
+                f"needs a state that begins with the tool's pose (x y z in metres, roll pitch yaw in radians), "
+                f"got {state}"
+            )
+        return pose[3:]
+
+    def denormalize(
+        self, normalized: NDArray[np.float32], orientation: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Model actions ``(..., action_dim)`` -> the robot's (robovlms.md, sections 5.2 and 6.3), gripper kept.
+
+        ``orientation`` is what `orientation` gives. In a chunk it is exact for the first action alone.
+        """
+        self._check_width(normalized)
         actions, arm = np.array(normalized, dtype=np.float64), slice(self.pose_dim)
         pose = self._range.denormalize(actions[..., arm])
         if self.statistics is not None:
             pose = scale(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
-        actions[..., arm] = pose
-        if self.rotation_format == "axis_angle":
-            actions[..., 3:6] = rpy_to_axis_angle(pose[..., 3:])
+        if self.predicted_in == "tool":
+            motion = tool_to_frame(pose, self._needed(orientation), self.rotation_format)
+            actions[..., arm] = motion / self._per_unit(self.pose_dim)
+        else:
+            actions[..., arm] = pose
+            if self.rotation_format == "axis_angle":
+                actions[..., 3:6] = rpy_to_axis_angle(pose[..., 3:])
         actions[..., arm] *= self._action_scale
         return actions
 
-    def normalize(self, actions: NDArray[np.float64]) -> NDArray[np.float32]:
+    def normalize(
+        self, actions: NDArray[np.float64], orientation: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float32]:
         """The inverse of `denormalize`, with the pose clipped to [-1, 1]: what an action history holds."""
+        self._check_width(actions)
         normalized, arm = np.array(actions, dtype=np.float64), slice(self.pose_dim)
         pose = normalized[..., arm] / self._action_scale
-        if self.rotation_format == "axis_angle":
+        if self.predicted_in == "tool":
+            motion = pose * self._per_unit(self.pose_dim)
+            pose = frame_to_tool(motion, self._needed(orientation), self.rotation_format)
+        elif self.rotation_format == "axis_angle":
             pose[..., 3:] = axis_angle_to_rpy(pose[..., 3:])
         if self.statistics is not None:
             pose = unscale(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
@@ -179,6 +229,18 @@ class RobotProfile(_Section):
     def from_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
         """The inverse of `to_si`."""
         return np.asarray(actions / self._per_unit(actions.shape[-1]))
+
+    def _needed(self, orientation: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        if orientation is None:
+            raise ProfileError(f"robot profile {self.name!r} needs the tool's orientation to turn its motions")
+        return orientation
+
+    def _check_width(self, actions: NDArray[np.generic]) -> None:
+        if actions.shape[-1] not in (self.pose_dim, self.pose_dim + 1):
+            raise ProfileError(
+                f"actions have {actions.shape[-1]} numbers, robot profile {self.name!r} describes "
+                f"{self.pose_dim} and a gripper"
+            )
 
     def _per_unit(self, action_dim: int) -> NDArray[np.float64]:
         if self.dimensions is not None:

@@ -68,14 +68,15 @@ class VLASession:
 
         Raises `ObservationError` where the observation cannot be used; the session is then as before.
         """
+        orientation = self._profile.orientation(observation.state)
         if self._queued is not None and observation.instruction.strip() == self._instruction:
             self._executed += 1
             if self._executed < self._execute_horizon:
-                return self._chunk(self._queued[self._executed :], {})
+                return self._chunk(self._queued[self._executed :], orientation, {})
         timings: dict[str, float] = {}
         normalized = self._infer(observation, timings)
         self._queued, self._executed = normalized, 0
-        return self._chunk(normalized, timings)
+        return self._chunk(normalized, orientation, timings)
 
     @torch.inference_mode()
     def _infer(self, observation: Observation, timings: dict[str, float]) -> NDArray[np.float32]:
@@ -162,8 +163,13 @@ class VLASession:
     def _tensor(self, values: NDArray[Any]) -> Tensor:
         return torch.from_numpy(values).to(self._model.device, self._model.dtype).unsqueeze(0)
 
-    def _chunk(self, normalized: NDArray[np.float32], timings: Mapping[str, float]) -> ActionChunk:
-        actions = self._profile.denormalize(normalized)
+    def _chunk(
+        self,
+        normalized: NDArray[np.float32],
+        orientation: NDArray[np.float64] | None,
+        timings: Mapping[str, float],
+    ) -> ActionChunk:
+        actions = self._profile.denormalize(normalized, orientation)
         if self._model.head_config.with_gripper:
             actions[:, -1] = advance(self._gripper, [bool(answer > 0.5) for answer in normalized[:, -1]])
         return ActionChunk(normalized, actions, timings)

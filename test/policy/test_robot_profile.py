@@ -117,6 +117,12 @@ def test_your_own_profile_is_read_from_its_path(tmp_path: Path) -> None:
         ({"statistics": {"q01": [0.0] * 6, "q99": [0.0] * 6}}, "statistics"),
         ({"statistics": {"q01": [0.0] * 5, "q99": [1.0] * 5}}, "profile: .*statistics need 6"),
         ({"workspace": {"min": [0.0] * 3, "max": [0.0] * 3}}, "workspace"),
+        ({"predicted_in": "elsewhere"}, "predicted_in"),
+        ({"statistics": {"q01": [0.0] * 6, "q99": [1.0] * 5}}, "statistics.*same length"),
+        ({"statistics": {"q01": [0.0] * 7, "q99": [1.0] * 7}}, "profile.*statistics need 6 numbers"),
+        ({"statistics": {"q01": [0.0] * 6, "q99": [1.0] * 5 + [float("nan")]}}, "statistics.q99.5.*finite"),
+        ({"statistics": {"q01": [0.0] * 6, "q99": [1.0, 1, 1, 1, 0, 1]}}, r"statistics.*number 4 \(from 0\)"),
+        ({"dimensions": ["speed"], "predicted_in": "tool"}, "profile.*no tool"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path: Path, changes: dict[str, object], key: str) -> None:
@@ -147,3 +153,21 @@ def test_binding_leaves_the_profile_as_it_was() -> None:
     before = profile.denormalize(EDGES)
     profile.for_model(read_config(golden_cases.config_path("kosmos_lstm")))
     np.testing.assert_array_equal(profile.denormalize(EDGES), before)
+
+
+def test_a_model_whose_range_is_empty_is_refused() -> None:
+    with pytest.raises(ProfileError, match=r"norm_min is 0\.65 and norm_max 0\.65"):
+        bound("calvin", norm_min=0.65)
+
+
+def test_actions_of_another_width_are_refused() -> None:
+    profile = bound("calvin")
+    for turn in (profile.denormalize, profile.normalize):
+        with pytest.raises(ProfileError, match="actions have 5 numbers"):
+            turn(np.zeros((1, 5), np.float32))
+
+
+def test_a_tools_motion_is_not_turned_without_its_orientation(tmp_path: Path) -> None:
+    profile = load_profile(written(tmp_path / "mine.yaml", predicted_in="tool"))
+    with pytest.raises(ProfileError, match="orientation"):
+        profile.denormalize(EDGES)
