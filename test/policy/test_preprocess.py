@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
+from robovlms_ros.model.errors import ObservationError
 from robovlms_ros.policy.preprocess import ImagePreprocessor, Mode
 
 WRAPPERS = golden_cases.arrays("wrappers")
@@ -76,3 +77,30 @@ def test_views_and_read_only_images_are_taken_and_left_alone(mode: Mode, recwarn
     make(mode)([image])
     np.testing.assert_array_equal(image, WRAPPERS["static"][0])
     assert list(recwarn) == []
+
+
+@pytest.mark.parametrize("mode", ["fast", "exact"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 640), (641, 1), (479, 641), (13, 7)])
+def test_an_image_of_any_size_is_taken(mode: Mode, shape: tuple[int, int]) -> None:
+    pixels = make(mode)([np.full((*shape, 3), 90, dtype=np.uint8)])
+    assert pixels.shape == (1, 3, 28, 28)
+    torch.testing.assert_close(grey_levels(pixels), torch.full((1, 3, 28, 28), 90.0), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        (np.zeros((4, 4), np.uint8), r"uint8 \(4, 4\); convert it"),
+        (np.zeros((4, 4, 1), np.uint8), r"\(4, 4, 1\); convert it"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\); convert it"),
+        (np.zeros((3, 4, 4), np.uint8), r"\(3, 4, 4\); convert it"),
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((4, 4, 3), np.uint16), "uint16"),
+        (np.zeros((0, 4, 3), np.uint8), "no pixels"),
+        ([[[0, 0, 0]]], "got list"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["fast", "exact"])
+def test_what_is_no_rgb_image_is_refused(mode: Mode, image: np.ndarray, problem: str) -> None:
+    with pytest.raises(ObservationError, match=problem):
+        make(mode)([image])

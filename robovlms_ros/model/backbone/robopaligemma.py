@@ -52,3 +52,9 @@ class RoboPaligemma(BaseRoboVLM):
     def language_model(self, embeddings: Tensor, mask: Tensor | None, cache: Any = None) -> Tensor:
         """See `BaseRoboVLM.language_model`; Gemma expects embeddings of length ``sqrt(D)``."""
         return super().language_model(embeddings * self.word_embedding.embed_scale, mask, cache)
+
+    def word_scores(self, hidden: Tensor) -> Tensor:
+        """See `BaseRoboVLM.word_scores`; Gemma 2, the text model of PaliGemma 2, bounds them."""
+        scores = super().word_scores(hidden)
+        bound = getattr(self.text_tower.config, "final_logit_softcapping", None)
+        return scores if bound is None else torch.tanh(scores / bound) * bound

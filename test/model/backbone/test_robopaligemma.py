@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import golden_cases
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from robovlms_ros.model.backbone.robopaligemma import RoboPaligemma
 from robovlms_ros.model.old_names import translate_old_names
 from robovlms_ros.model.policy_head.base_policy import ActionOutput
 from robovlms_ros.model.registry import backbone_class
+from robovlms_ros.policy import Observation, VLAPolicy
 from robovlms_ros.policy.preprocess import ImagePreprocessor
 
 GOLDEN = golden_cases.arrays("paligemma_lstm")
@@ -101,9 +104,12 @@ def test_the_networks_are_those_of_transformers(name: str) -> None:
     static, hand = images(2).split(1)
     ids = model.encode_text("pick up the red block")
     tokens = [*ids[0, :1], *[IMAGE] * 8, *ids[0, 1:-1], ACT]
-    whole = model.backbone.model(input_ids=torch.tensor([tokens]), pixel_values=torch.cat([hand, static]))
+    inputs = {"input_ids": torch.tensor([tokens]), "pixel_values": torch.cat([hand, static])}
     seen = model.fuse(encode_cameras(model, static, hand), model.embed_text(ids))
-    torch.testing.assert_close(seen, whole.last_hidden_state[:, -1:], rtol=0, atol=1e-4)
+    expected = model.backbone.model(**inputs).last_hidden_state[:, -1:]
+    torch.testing.assert_close(seen, expected, rtol=0, atol=1e-4)
+    scores = model.backbone(**inputs).logits[:, -1:]
+    torch.testing.assert_close(model.word_scores(seen), scores, rtol=0, atol=1e-4)
 
 
 def test_upstreams_spelling_and_the_usual_one_mean_the_same() -> None:
@@ -136,3 +142,17 @@ def test_old_names_are_translated_and_their_values_rounded_as_upstream_did() -> 
 def test_todays_names_keep_their_values_and_memory() -> None:
     today = {"backbone.model.language_model.norm.weight": torch.tensor([1 + 2**-12])}
     assert translate_old_names(RoboPaligemma, today) is today
+
+
+def test_a_published_checkpoint_runs_with_siglips_preprocessing(golden: BaseRoboVLM, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "paligemma.pt"
+    torch.save({"state_dict": golden_cases.state_dict("paligemma_lstm")}, checkpoint)
+    policy = VLAPolicy.from_upstream(golden_cases.config_path("paligemma_lstm"), checkpoint, preprocess="exact")
+    seen = policy.session().step(
+        Observation(images={"static": GOLDEN["raw_image"]}, instruction="open the drawer")
+    )
+    images = golden.encode_images(torch.from_numpy(GOLDEN["raw_image_x"])[None])
+    text = golden.embed_text(golden.encode_text("open the drawer"))
+    memory, tokens = golden.observe(golden.init_state(), images, text)
+    _, expected = golden.decide(memory, tokens)
+    assert_close(seen.normalized[:, :6], expected.pose[0].numpy(), tolerance=1e-6)
