@@ -90,6 +90,14 @@ class VLA:
             "an action for the image",
         )
 
+    def transition(self, name: str) -> bool:
+        """Make ``name`` happen in the executor's thread, as the service would; return whether it succeeded."""
+        from rclpy.lifecycle import TransitionCallbackReturn
+
+        task = self.graph.executor.create_task(getattr(self.node, f"trigger_{name}"))
+        self.graph.wait_for(task.done, f"the end of {name}", timeout=60)
+        return bool(task.result() == TransitionCallbackReturn.SUCCESS)
+
     def counts(self) -> dict[str, int]:
         return dict(self.node._runtime.controller.counts)
 

@@ -22,25 +22,26 @@ from robovlms_ros.policy.types import ActionChunk
 Start = Callable[..., Any]
 
 
-def change(node: Any, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(node.graph.call(ChangeState, "vla_node/change_state", request).success)
+def request(node: Any, transition: int) -> bool:
+    """Ask for a transition as `ros2 lifecycle set` does."""
+    asked = ChangeState.Request(transition=Transition(id=transition))
+    return bool(node.graph.call(ChangeState, "vla_node/change_state", asked).success)
 
 
 def configure(node: Any) -> bool:
-    return change(node, Transition.TRANSITION_CONFIGURE)
+    return bool(node.transition("configure"))
 
 
 def activate(node: Any) -> bool:
-    return change(node, Transition.TRANSITION_ACTIVATE)
+    return bool(node.transition("activate"))
 
 
 def deactivate(node: Any) -> bool:
-    return change(node, Transition.TRANSITION_DEACTIVATE)
+    return bool(node.transition("deactivate"))
 
 
 def cleanup(node: Any) -> bool:
-    return change(node, Transition.TRANSITION_CLEANUP)
+    return bool(node.transition("cleanup"))
 
 
 def entities(node: Any) -> tuple[int, ...]:
@@ -50,13 +51,13 @@ def entities(node: Any) -> tuple[int, ...]:
 
 def test_services_walk_through_all_states(vla: Start) -> None:
     node = vla(state="unconfigured")
-    for step, state in (
-        (configure, "inactive"),
-        (activate, "active"),
-        (deactivate, "inactive"),
-        (cleanup, "unconfigured"),
+    for transition, state in (
+        (Transition.TRANSITION_CONFIGURE, "inactive"),
+        (Transition.TRANSITION_ACTIVATE, "active"),
+        (Transition.TRANSITION_DEACTIVATE, "inactive"),
+        (Transition.TRANSITION_CLEANUP, "unconfigured"),
     ):
-        assert step(node)
+        assert request(node, transition)
         answer = node.graph.call(GetState, "vla_node/get_state", GetState.Request())
         assert (answer.current_state.label, node.state) == (state, state)
 
@@ -77,11 +78,12 @@ def test_twenty_cycles_leak_neither_threads_nor_entities(vla: Start) -> None:
 
 def test_invalid_transitions_are_refused_and_change_nothing(vla: Start) -> None:
     node = vla(state="unconfigured")
-    assert not activate(node)
-    assert not deactivate(node)
+    assert not request(node, Transition.TRANSITION_ACTIVATE)
+    assert not request(node, Transition.TRANSITION_DEACTIVATE)
     assert configure(node)
-    assert not configure(node)
+    assert not request(node, Transition.TRANSITION_CONFIGURE)
     assert node.state == "inactive"
+    assert activate(node)
 
 
 def test_an_inactive_node_publishes_nothing(vla: Start) -> None:

@@ -13,8 +13,6 @@ import pytest
 
 pytest.importorskip("rclpy")
 pytest.importorskip("torch")
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from std_msgs.msg import String
 
 from robovlms_ros.policy import HistoryWindow, Observation, VLAPolicy
@@ -95,8 +93,7 @@ def test_a_model_that_cannot_be_loaded_is_named_and_the_node_stays_unconfigured(
     elif damage == "configuration is no JSON":
         config.write_text("{", encoding="utf-8")
     node = vla(load_policy, state="unconfigured", parameters={"model.path": str(folder), **parameters})
-    request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
-    assert not node.graph.call(ChangeState, "vla_node/change_state", request).success
+    assert not node.transition("configure")
     assert node.state == "unconfigured"
     assert named in node.node.last_error
     assert node.graph.helper.count_publishers("action") == 0
