@@ -5,7 +5,7 @@ import torch
 
 from robovlms_ros.model.action_encoder.linear_encoder import ActionLinearEncoder
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
-from robovlms_ros.model.sequence import HistoryTokens
+from robovlms_ros.model.sequence import MaskedTokens
 
 
 def test_tokens_match_upstream() -> None:
@@ -25,7 +25,7 @@ def test_tokens_match_upstream() -> None:
 def fused(model: BaseRoboVLM, tokens: torch.Tensor, valid: list[bool]) -> torch.Tensor:
     text = model.embed_text(model.encode_text("pick up the red block"))
     images = model.encode_images(golden_cases.images("rgb_q")[None, :1])
-    return model.fuse(images, text, HistoryTokens(tokens, torch.tensor([valid])))
+    return model.fuse(images, text, MaskedTokens(tokens, torch.tensor([valid])))
 
 
 def test_rows_that_are_not_valid_have_no_influence(golden_kosmos: BaseRoboVLM) -> None:
