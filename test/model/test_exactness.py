@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from reference import BACKBONES, Frame, answer, decide, make_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.model.policy_head.base_policy import ActionOutput
+from robovlms_ros.model.policy_head.discrete import decode_tokens_in_parallel
 
 STEPS = 5  # the window of `make_model` is 3
 HISTORIES = ("post", "pre", "video")
@@ -148,6 +149,21 @@ def test_discrete_answers_equal_reading_everything_again(backbone: str, history:
         images = model.encode_images(torch.stack([frame.hand, frame.static])[None])
         memory, tokens = model.observe(memory, images, text)
         assert tokens.tolist() == [answer(model, frames[: step + 1], ids, 4)]
+
+
+@backbones
+def test_parallel_answers_are_what_training_scores(backbone: str) -> None:
+    model = make_model(backbone, "DiscreteDecoder", action_space="discrete", n_bin=16, parallel_decoding=True)
+    static, hand = torch.randn(2, 1, 1, 3, model.config.image_size, model.config.image_size)
+    prompt = model.encode_text("open the drawer")
+    answers = torch.from_numpy(model.act_head.action_tokenizer.encode(torch.linspace(-1, 1, 14)[None]))
+    ids = torch.cat([prompt, answers], dim=1)[None]
+    labels = torch.cat([torch.full_like(prompt, -100), answers], dim=1)[None]
+    losses = model(static, ids, torch.ones_like(ids, dtype=torch.bool), hand, labels=labels)
+    images = model.encode_images(torch.cat([hand, static], dim=1)).flatten(1, 2)
+    prefix = model.arrange(images, model.embed_text(prompt)).embeddings
+    found = decode_tokens_in_parallel(model.language_model, model.word_scores, model.action_token, prefix, 14)
+    torch.testing.assert_close(losses.arm, nn.functional.cross_entropy(found.logits[0], answers[0]))
 
 
 @backbones

@@ -175,6 +175,17 @@ def test_a_reset_forgets_earlier_frames(history: str) -> None:
     np.testing.assert_array_equal(session.step(look(0)).normalized, first)
 
 
+def test_an_instruction_is_embedded_once() -> None:
+    made = policy(load_profile("calvin"))
+    seen: list[tuple[int, ...]] = []
+    hook = made.model.word_embedding.register_forward_hook(lambda _, __, out: seen.append(tuple(out.shape)))
+    session = made.session()
+    for frame in range(4):
+        session.step(look(frame))
+    hook.remove()
+    assert seen == [(1, made.model.encode_text(INSTRUCTION).shape[1], made.model.hidden_size)]
+
+
 @pytest.mark.parametrize("history", ["pre", "video"])
 def test_a_session_equals_the_plain_algorithm(history: str) -> None:
     made = policy(load_profile("calvin"), use_hand_rgb=True, history_type=history)
