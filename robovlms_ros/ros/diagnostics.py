@@ -62,6 +62,9 @@ class Latencies:
         """Note one."""
         self._values.append(seconds)
 
+    def __len__(self) -> int:
+        return len(self._values)
+
     def clear(self) -> None:
         """Forget all."""
         self._values.clear()

@@ -303,7 +303,8 @@ def test_the_frame_of_the_actions_is_the_parameter_where_it_is_set(vla: Start) -
 def test_a_policy_slower_than_its_steps_is_reported(vla: Start, scripted: Any) -> None:
     node = vla(scripted(delay=0.05))
     node.say("go")
-    node.act()
+    for _ in range(10):
+        node.act()
     node.graph.wait_for(
         lambda: node.node._status()[0].message == "acting, but slower than its steps", "the warning"
     )
