@@ -76,7 +76,7 @@ def merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
 def parse_config(raw: Mapping[str, Any], source: str = "configuration") -> RoboVLMConfig:
     """Validate a configuration that is already in memory; see `read_config`."""
     complete = _fill_early_defaults(merge({}, raw), source)
-    without_meaning = list(_unknown_keys(complete, RoboVLMConfig))
+    without_meaning = list(unread_keys(complete))
     unknown = [key for key in without_meaning if key not in DEAD_KEYS]
     if unknown:
         logger.warning("%s: keys without a meaning here are ignored: %s", source, ", ".join(unknown))
@@ -115,7 +115,8 @@ def _is_section(raw: Mapping[str, Any], key: str) -> bool:
     return isinstance(raw.get(key), Mapping)
 
 
-def _unknown_keys(raw: Mapping[str, Any], section: type[Section], prefix: str = "") -> Iterator[str]:
+def unread_keys(raw: Mapping[str, Any], section: type[Section] = RoboVLMConfig, prefix: str = "") -> Iterator[str]:
+    """Dotted paths of the keys that nothing reads: those known to be dead, and unknown ones."""
     for key, value in raw.items():
         field = section.model_fields.get(key)
         if field is None:
@@ -123,7 +124,7 @@ def _unknown_keys(raw: Mapping[str, Any], section: type[Section], prefix: str = 
         elif isinstance(value, Mapping):
             inner = _section_type(field.annotation)
             if inner is not None:
-                yield from _unknown_keys(value, inner, f"{prefix}{key}.")
+                yield from unread_keys(value, inner, f"{prefix}{key}.")
 
 
 def _section_type(annotation: Any) -> type[Section] | None:

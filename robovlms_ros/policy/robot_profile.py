@@ -64,7 +64,7 @@ class Statistics(_Section):
         bad = [i for i, (low, high) in enumerate(zip(self.q01, self.q99, strict=True)) if low >= high]
         if bad:
             raise ValueError(
-                f"every q01 must be below its q99, number {bad[0]} (from 0) is not; where the data never moved so, "
+                f"every q01 must be below its q99, number {bad[0]} (from 0) is not; where the data did not move, "
                 "give it a small range of your own"
             )
         return self
