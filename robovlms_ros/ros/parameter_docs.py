@@ -1,0 +1,26 @@
+"""Writes ``docs/parameters.md`` from the table that declares the parameters.
+
+    python -m robovlms_ros.ros.parameter_docs docs/parameters.md
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
+
+
+def parameter_docs() -> str:
+    """The document, in Markdown."""
+    return (
+        "# Parameters\n\n"
+        "Written by `python -m robovlms_ros.ros.parameter_docs docs/parameters.md`. "
+        "[`config/vla.yaml`](../config/vla.yaml) holds the same, ready to copy.\n\n"
+        f"## vla_node\n\n{VLA_NODE.markdown().strip()}\n\n"
+        f"## action_history_node\n\n{ACTION_HISTORY_NODE.markdown().strip()}\n"
+    )
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(parameter_docs())
