@@ -7,19 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robovlms_ros.data.normalization import compress_mu_law, expand_mu_law, scale_from_unit, scale_to_unit
 from robovlms_ros.model.config import RoboVLMConfig
 
 Array = NDArray[np.float64]
-
-
-def scale(pose: Array, low: float | Array, high: float | Array) -> Array:
-    """[-1, 1] -> [low, high]."""
-    return np.asarray(0.5 * (pose + 1) * (high - low) + low)
-
-
-def unscale(pose: Array, low: float | Array, high: float | Array) -> Array:
-    """[low, high] -> [-1, 1]."""
-    return np.asarray(2 * (pose - low) / (high - low) - 1)
 
 
 @dataclass(frozen=True)
@@ -45,17 +36,17 @@ class ActionRange:
     def denormalize(self, pose: Array) -> Array:
         """Model output -> the units of its training data."""
         if self.mu is not None:
-            pose = np.sign(pose) * np.expm1(np.abs(pose) * np.log1p(self.mu)) / self.mu
+            pose = expand_mu_law(pose, self.mu)
         if self.standard is not None:
             mean, deviation = self.standard
             pose = pose * (deviation + 1e-6) + mean
-        return pose if self.bounds is None else scale(pose, *self.bounds)
+        return pose if self.bounds is None else scale_from_unit(pose, *self.bounds)
 
     def normalize(self, pose: Array) -> Array:
         """The inverse of `denormalize`."""
         if self.bounds is not None:
-            pose = unscale(pose, *self.bounds)
+            pose = scale_to_unit(pose, *self.bounds)
         if self.standard is not None:
             mean, deviation = self.standard
             pose = (pose - mean) / (deviation + 1e-6)
-        return pose if self.mu is None else np.sign(pose) * np.log1p(self.mu * np.abs(pose)) / np.log1p(self.mu)
+        return pose if self.mu is None else compress_mu_law(pose, self.mu)

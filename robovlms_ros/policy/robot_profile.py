@@ -13,11 +13,12 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from robovlms_ros.data.normalization import scale_from_unit, scale_to_unit
+from robovlms_ros.data.rotations import axis_angle_to_rpy, rpy_to_axis_angle
 from robovlms_ros.model.config import RoboVLMConfig
 from robovlms_ros.model.errors import ObservationError, ProfileError
-from robovlms_ros.policy.action_range import ActionRange, scale, unscale
+from robovlms_ros.policy.action_range import ActionRange
 from robovlms_ros.policy.gripper import ConsecutiveGripper, Gripper, StickyGripper, ThresholdGripper
-from robovlms_ros.policy.rotation import axis_angle_to_rpy, rpy_to_axis_angle
 from robovlms_ros.policy.share import shared_files
 from robovlms_ros.policy.tool_frame import frame_to_tool, tool_to_frame
 
@@ -194,7 +195,7 @@ class RobotProfile(_Section):
         actions, arm = np.array(normalized, dtype=np.float64), slice(self.pose_dim)
         pose = self._range.denormalize(actions[..., arm])
         if self.statistics is not None:
-            pose = scale(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
+            pose = scale_from_unit(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
         if self.predicted_in == "tool":
             motion = tool_to_frame(pose, self._needed(orientation), self.rotation_format)
             actions[..., arm] = motion / self._per_unit(self.pose_dim)
@@ -218,7 +219,7 @@ class RobotProfile(_Section):
         elif self.rotation_format == "axis_angle":
             pose[..., 3:] = axis_angle_to_rpy(pose[..., 3:])
         if self.statistics is not None:
-            pose = unscale(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
+            pose = scale_to_unit(pose, np.array(self.statistics.q01), np.array(self.statistics.q99))
         normalized[..., arm] = np.clip(self._range.normalize(pose), -1, 1)
         return normalized.astype(np.float32)
 

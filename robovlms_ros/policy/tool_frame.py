@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from robovlms_ros.data.rotations import matrix_to_rpy, rpy_to_matrix
-from robovlms_ros.policy.rotation import axis_angle_to_rpy, rpy_to_axis_angle
+from robovlms_ros.data.rotations import axis_angle_to_rpy, matrix_to_rpy, rpy_to_axis_angle, rpy_to_matrix
 
 Array = NDArray[np.float64]
 

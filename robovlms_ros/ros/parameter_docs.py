@@ -1,7 +1,4 @@
-"""Writes ``docs/parameters.md`` from the table that declares the parameters.
-
-    python -m robovlms_ros.ros.parameter_docs docs/parameters.md
-"""
+"""The parameters as a document: ``python -m robovlms_ros.ros.parameter_docs docs/parameters.md``."""
 
 from __future__ import annotations
 

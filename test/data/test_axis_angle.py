@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from robovlms_ros.policy.rotation import axis_angle_to_rpy, rpy_to_axis_angle
+from robovlms_ros.data.rotations import axis_angle_to_rpy, rpy_to_axis_angle
 
 
 def rotation_matrix(rotation: np.ndarray) -> np.ndarray:
