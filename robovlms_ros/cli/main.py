@@ -10,6 +10,7 @@ from rich.console import Console
 from robovlms_ros.cli.demo_replay import demo_replay
 from robovlms_ros.cli.inspect import inspect
 from robovlms_ros.cli.pack import pack
+from robovlms_ros.cli.parity import parity
 from robovlms_ros.cli.untrained import untrained
 from robovlms_ros.model.errors import ModelError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(pack)
 app.command()(inspect)
 app.command()(untrained)
+app.command()(parity)
 app.command()(demo_replay)
 
 
