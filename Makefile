@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 in_env := source scripts/env.sh &&
 
-.PHONY: help setup demo demo-replay test lint format clean
+.PHONY: help setup demo demo-replay test lint format bench bench-memory clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,12 @@ format: setup ## let ruff mend what it can
 
 test: lint ## lint, then all tests
 	@$(in_env) python -m pytest
+
+bench: setup ## time the exact speed-ups against the plain algorithm; SCALE=full for the full size
+	@$(in_env) python bench/speedups.py --scale $(or $(SCALE),quarter)
+
+bench-memory: setup ## memory of packing and loading a full-size model (30 GB of disk)
+	@$(in_env) python bench/load_memory.py --scale $(or $(SCALE),full)
 
 clean: ## remove the environment and everything built
 	rm -rf .venv* build* install* log* .setup*.log demo_out *.egg-info
