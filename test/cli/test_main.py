@@ -19,7 +19,7 @@ def robovlms(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=100)
 
 
-@pytest.mark.parametrize("command", [[], ["pack"], ["inspect"], ["untrained"]])
+@pytest.mark.parametrize("command", [[], ["pack"], ["inspect"], ["untrained"], ["parity"]])
 def test_help_shows_an_example_and_loads_no_torch(command: list[str]) -> None:
     program = (
         "import sys\nfrom robovlms_ros.cli.main import app\n"
