@@ -6,6 +6,7 @@ import hashlib
 import logging
 import pickle
 import re
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -54,19 +55,26 @@ def _about_folder(path: Path) -> str:
     if "zero_to_fp32.py" in files or "latest" in files or (path / "checkpoint").is_dir():
         return (
             f"checkpoint {path} is a DeepSpeed folder, with the weights in pieces; join them with "
-            f"'python {path / 'zero_to_fp32.py'} {path} model.pt' (where DeepSpeed is installed; the script comes "
-            "with it) and give model.pt"
+            f"'python {path / 'zero_to_fp32.py'} {path} model.pt' where DeepSpeed is installed, or with "
+            "Lightning's convert_zero_checkpoint_to_fp32_state_dict, and give the file that comes out"
         )
     return f"checkpoint {path} is a folder; give a .pt or .safetensors file"
 
 
 def _read_torch(path: Path) -> Any:
+    zipped = zipfile.is_zipfile(path)
+    if not zipped and tarfile.is_tarfile(path):
+        # Torch before 2.6 unpickles these without protection (CVE-2025-32434).
+        raise WeightsError(
+            f"checkpoint {path} is a tar file, PyTorch's format from before 2017; save its state_dict again, with "
+            "torch.save or as .safetensors"
+        )
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
+        if zipped:
             return _read_tensors_alone(path)
         # Torch's own message advises to switch the protection off, so it is not passed on.
         name = _FOREIGN_OBJECT.search(str(error))

@@ -30,7 +30,11 @@ from robovlms_ros.policy.robot_profile import load_profile, profile_path
 
 _VLM_FILES = (".json", ".model", ".txt", ".jinja")
 # What a further head must have in common with the model that it is packed with.
-_SHARED_KEYS = ("robovlm_name", "image_size", "use_hand_rgb", "norm_action", "norm_min", "norm_max")
+_SHARED_KEYS = (
+    *("robovlm_name", "model", "image_size", "use_hand_rgb", "use_vision_resampler", "vision_encoder"),
+    *("norm_action", "norm_min", "norm_max", "use_mu_law", "mu_val", "regular_action", "x_mean", "x_std"),
+    *("tcp_rel", "action_scale"),
+)
 Progress = Callable[[int, int], None]
 """Called with the bytes that are done and those that there are."""
 

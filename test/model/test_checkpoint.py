@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,20 @@ def test_code_in_an_old_checkpoint_does_not_run(tmp_path: Path) -> None:
     assert not sentinel.exists()
     assert "weights_only" not in str(error.value), "torch's advice to switch the protection off was passed on"
     torch.load(path, weights_only=False)
+    assert sentinel.exists(), "the sentinel must be able to fire, or this test shows nothing"
+
+
+def test_a_tar_file_is_never_unpickled(tmp_path: Path) -> None:
+    sentinel, path = tmp_path / "sentinel", tmp_path / "model.pt"
+    for name in ("storages", "tensors", "pickle"):
+        (tmp_path / name).write_bytes(pickle.dumps(RunsCode(sentinel), 2))
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            archive.add(tmp_path / name, name)
+    with pytest.raises(WeightsError, match="tar file"):
+        read_checkpoint(path)
+    assert not sentinel.exists()
+    pickle.loads((tmp_path / "pickle").read_bytes())
     assert sentinel.exists(), "the sentinel must be able to fire, or this test shows nothing"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from robovlms_ros.model.errors import ModelError, ProfileError, WeightsError
+from robovlms_ros.model.errors import ConfigError, ModelError, ProfileError, WeightsError
 from robovlms_ros.policy import Observation, VLAPolicy
 from robovlms_ros.policy.packed_model import open_packed
 from robovlms_ros.policy.packing import Source, pack
@@ -74,6 +74,17 @@ def test_a_checkpoint_with_a_training_frameworks_objects_is_packed(
     out = pack(Source(CONFIG, tmp_path / "lightning.pt"), tmp_path / "out")
     plain = VLAPolicy.from_upstream(CONFIG, golden_checkpoint)
     assert VLAPolicy.load(out).card["model_id"] == plain.card["model_id"]
+
+
+@pytest.mark.parametrize("change", [{"use_mu_law": True}, {"norm_max": 0.5}, {"action_scale": 2.0}])
+def test_a_head_with_another_action_space_is_refused(
+    golden_checkpoint: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    config = tmp_path / "head.json"
+    config.write_text(json.dumps(json.loads(CONFIG.read_text()) | change))
+    heads = {"other": Source(config, golden_checkpoint)}
+    with pytest.raises(ConfigError, match=f"{next(iter(change))} differs"):
+        pack(Source(CONFIG, golden_checkpoint), tmp_path / "out", heads=heads)
 
 
 def test_progress_counts_every_byte_once(golden_checkpoint: Path, tmp_path: Path) -> None:
