@@ -94,7 +94,8 @@ def _read_tensors_alone(path: Path) -> Any:
         content, left_out = read_inert(path)
     except _DAMAGE as error:
         raise _damaged(path) from error
-    logger.warning("%s: Python objects beside the tensors were not loaded: %s", path, listing(left_out))
+    if left_out:
+        logger.warning("%s: Python objects beside the tensors were not loaded: %s", path, listing(left_out))
     return content
 
 

@@ -38,7 +38,7 @@ def table(rows: list[Comparison]) -> str:
             lines.append(f"| `{row.case}` | - | - | not run: {row.not_run} |")
             continue
         difference = f"{row.largest:.1e}" if row.allowed else "exact"
-        allowed = f"{row.allowed:.0e}" if row.allowed else "exact"
+        allowed = f"{row.allowed:.1e}" if row.allowed else "exact"
         failed = f" **DIFFERS: {', '.join(row.failed)}**" if row.failed else ""
         lines.append(f"| `{row.case}` | {difference} | {allowed} | {', '.join(row.compared)}{failed} |")
     return "\n".join(lines)
