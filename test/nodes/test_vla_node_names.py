@@ -1,0 +1,83 @@
+"""Names and QoS of the vla_node: namespaces, remapping, what the help says, incompatible publishers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy")
+from sensor_msgs.msg import Image
+
+from robovlms_ros.ros import qos
+from robovlms_ros.ros.interfaces import VLAAction
+
+Start = Callable[..., Any]
+
+
+def test_two_namespaces_do_not_hear_each_other(vla: Start, scripted: Any) -> None:
+    left, right = vla(scripted(), namespace="left"), vla(scripted(), namespace="right")
+    left.say("go left")
+    right.say("go right")
+    assert left.act().instruction == "go left"
+    right.graph.stays(lambda: not right.actions, 0.2)
+    assert right.act().instruction == "go right"
+    assert len(left.actions) == 1
+    names = {name for name, _ in left.graph.helper.get_topic_names_and_types()}
+    assert "/left/vla_node/model_info" in names
+    assert "/action" not in names
+
+
+def test_every_topic_and_service_can_be_remapped(vla: Start, scripted: Any) -> None:
+    from robovlms_ros.nodes.vla_node import ENDPOINTS
+
+    remaps = [f"{endpoint.name}:=/robot/n{number}" for number, endpoint in enumerate(ENDPOINTS)]
+    arguments = ["--ros-args", *[word for remap in remaps for word in ("-r", remap)]]
+    node = vla(scripted(cameras=("static", "hand")), cli_args=arguments)
+    helper = node.graph.helper
+    node.graph.wait_for(lambda: helper.count_publishers("/robot/n7"), "discovery")
+    known = {name for name, _ in helper.get_topic_names_and_types() + helper.get_service_names_and_types()}
+    assert {f"/robot/n{number}" for number in range(len(ENDPOINTS))} <= known
+    assert not {f"/{e.name}" for e in ENDPOINTS if e.kind != "serves"} & known - {"/action"}
+
+
+def test_the_help_names_every_topic_and_service_that_the_node_has(vla: Start, scripted: Any) -> None:
+    from robovlms_ros.nodes.vla_node import ENDPOINTS
+
+    node = vla(scripted(cameras=("static", "hand")), namespace="ns").node
+    name, namespace = node.get_name(), node.get_namespace()
+    standard = {"/parameter_events", "/rosout", "/clock", f"{namespace}/{name}/transition_event"}
+
+    def names(of: Any) -> set[str]:
+        return {found for found, _ in of(name, namespace)} - standard
+
+    def documented(kind: str) -> set[str]:
+        return {node.resolve_topic_name(endpoint.name) for endpoint in ENDPOINTS if endpoint.kind == kind}
+
+    assert names(node.get_subscriber_names_and_types_by_node) == documented("subscribes")
+    assert names(node.get_publisher_names_and_types_by_node) == documented("publishes")
+    assert documented("serves") <= names(node.get_service_names_and_types_by_node)
+    types = dict(node.get_topic_names_and_types())
+    for endpoint in ENDPOINTS:
+        if endpoint.kind != "serves":
+            assert types[node.resolve_topic_name(endpoint.name)] == [endpoint.type]
+
+
+def test_an_incompatible_camera_is_reported(vla: Start) -> None:
+    node = vla(parameters={"images.reliability": "reliable"})
+    node.graph.helper.create_publisher(Image, "image", qos.images("best_effort"))
+    camera = node.node._runtime.inputs[0]
+    node.graph.wait_for(lambda: camera.mismatched_publishers == 1, "the QoS event")
+    statuses = {status.name: status for status in node.node._status()}
+    assert "another QoS" in statuses["vla_node: camera static"].message
+
+
+def test_an_action_is_reliable_and_never_queued(vla: Start) -> None:
+    node = vla()
+    (info,) = node.graph.helper.get_publishers_info_by_topic("/action")
+    assert info.topic_type == "robovlms_ros/msg/VLAAction"
+    assert info.qos_profile.reliability == qos.actions().reliability
+    assert info.qos_profile.durability == qos.actions().durability
+    assert node.node._runtime._action.qos_profile.depth == 1
+    assert VLAAction.MODE_DELTA == 0
