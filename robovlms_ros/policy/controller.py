@@ -17,12 +17,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from robovlms_ros.policy.decision import Action, ControlSettings, Hold, LimitedChunk, Profile, Request
+from robovlms_ros.policy.decision import Action, ControlSettings, Hold, Profile, Request
+from robovlms_ros.policy.episode import Episode
 from robovlms_ros.policy.frames import Frame, FrameBuffer
-from robovlms_ros.policy.history import ActionHistoryRing, align_window
-from robovlms_ros.policy.safety import ACTION_DIM, GRIPPER, check_chunk, limit_actions
+from robovlms_ros.policy.limiting import as_predicted, limit_chunk
+from robovlms_ros.policy.safety import ACTION_DIM, GRIPPER, check_chunk
 from robovlms_ros.policy.types import ActionChunk, HistoryWindow, Observation, Session
 
 # Threads read the clock before they take the lock, so now may appear to go back by less than this.
@@ -53,14 +53,10 @@ class Controller:
         self._make_session = make_session
         self._profile = profile
         self._frames = FrameBuffer(cameras, sync_slop_ns)
-        self._ring = ActionHistoryRing(history_length)
-        self._internal_history = internal_history
-        self._received: tuple[int, int, HistoryWindow] | None = None
+        self._episode = Episode(history_length, internal_history)
 
         self.settings = settings
         self.instruction: str | None = None
-        self.episode = 0
-        self.sequence = 0
         self.failures = 0
         self.counts: Counter[str] = Counter()
         """Frames and results that gave no action, by reason."""
@@ -74,6 +70,21 @@ class Controller:
         self._session_key: tuple[int, int] | None = None
         self._step_index = 0
         self._chunk_size = 1
+
+    @property
+    def episode(self) -> int:
+        """Number of the episode; a reset or another instruction begins the next."""
+        return self._episode.number
+
+    @property
+    def sequence(self) -> int:
+        """How many actions the episode has had, which is the number of the next."""
+        return self._episode.sequence
+
+    @property
+    def received_history(self) -> tuple[int, int] | None:
+        """Episode and newest row's number of the window that ``set_history`` was given last, if any."""
+        return self._episode.received
 
     # -- inputs
 
@@ -109,15 +120,12 @@ class Controller:
 
     def set_history(self, episode: int, sequence: int, window: HistoryWindow) -> None:
         """Take the window of the history node; ``sequence`` is the number of its newest row."""
-        self._received = (episode, sequence, window)
+        self._episode.receive(episode, sequence, window)
 
     def new_episode(self) -> None:
         """Forget the episode: model memory, chunk, history, numbering. A running inference becomes obsolete."""
-        self.episode += 1
-        self.sequence = 0
+        self._episode.next()
         self._due_ns = 0
-        self._received = None
-        self._ring.clear(self.episode)
 
     def restart(self) -> None:
         """Begin anew after a pause: a new episode, unless nothing has happened in this one."""
@@ -158,7 +166,7 @@ class Controller:
             self.counts["stale image"] += 1
             return Hold.STALE
         self._advance_due(chosen.stamp_ns)
-        return Request(self.episode, chosen, self.instruction, self._history(), self.settings.execute_horizon)
+        return Request(self.episode, chosen, self.instruction, self._episode.history(), self.settings.execute_horizon)
 
     def infer(self, request: Request) -> ActionChunk:
         """Run the policy on ``request``. Touches nothing but the session, so it needs no lock.
@@ -185,7 +193,7 @@ class Controller:
             self.counts["superseded during inference"] += 1
             return Hold.OBSOLETE
         self.failures = 0
-        limited = self._limit(chunk)
+        limited = limit_chunk(chunk, self._profile, self.settings.limits)
         # By contract the timings are empty where the session only went on with the last chunk.
         fresh = request.execute_horizon == 1 or bool(chunk.timings)
         self._step_index = 0 if fresh else self._step_index + 1
@@ -203,7 +211,7 @@ class Controller:
             chunk=limited if fresh else None,
             timings=chunk.timings,
         )
-        self._record(action)
+        self._episode.record(action)
         self.last_action, self._moved_ns = action, now_ns
         return action
 
@@ -234,9 +242,9 @@ class Controller:
             return None
         action = np.zeros(ACTION_DIM)
         action[GRIPPER] = moving.action[GRIPPER]
-        normalized = self._executed(action[None])[0]
+        normalized = as_predicted(action[None], self._profile)[0]
         stop = Action(now_ns, self.episode, self.sequence, moving.instruction, action, normalized, stop=True)
-        self._record(stop)
+        self._episode.record(stop)
         return stop
 
     def watchdog(self, now_ns: int) -> Action | None:
@@ -247,38 +255,6 @@ class Controller:
             return None
         self.counts["watchdog stop"] += 1
         return self.stop(now_ns)
-
-    # -- parts
-
-    def _history(self) -> HistoryWindow:
-        """The window that ends with the last published action; what has not arrived is invalid."""
-        until = self.sequence - 1
-        if self._received and not self._internal_history:
-            episode, sequence, window = self._received
-            if episode == self.episode:
-                return align_window(window, sequence, until, self._ring.length)
-        return self._ring.window(until)
-
-    def _limit(self, chunk: ActionChunk) -> LimitedChunk:
-        actions, saturated = limit_actions(self._profile.to_si(chunk.actions), self.settings.limits)
-        normalized = np.array(chunk.normalized, dtype=np.float32)
-        changed = saturated != 0
-        if changed.any():
-            normalized[changed] = self._executed(actions[changed])
-        # What the gripper was told, not what the model answered: the profile may have held it.
-        normalized[:, GRIPPER] = actions[:, GRIPPER] >= 0.5
-        return LimitedChunk(actions, normalized, saturated)
-
-    def _executed(self, actions: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return ``(N, 7)`` actions in SI units as the model would have said them, gripper 0 or 1."""
-        normalized = self._profile.normalize(self._profile.from_si(actions))
-        normalized[:, GRIPPER] = actions[:, GRIPPER] >= 0.5
-        return normalized
-
-    def _record(self, action: Action) -> None:
-        self.sequence += 1
-        if self._internal_history:
-            self._ring.push(action.episode, action.sequence, action.stamp_ns, action.normalized)
 
     def _advance_due(self, stamp_ns: int) -> None:
         """Pace along a grid, so that jitter of the stamps does not lower the rate."""

@@ -1,0 +1,53 @@
+"""One episode as the controller counts it: its number, its actions, and the history that the model is shown."""
+
+from __future__ import annotations
+
+from robovlms_ros.policy.decision import Action
+from robovlms_ros.policy.history import ActionHistoryRing, align_window
+from robovlms_ros.policy.types import HistoryWindow
+
+
+class Episode:
+    """Numbers the actions of an episode and remembers those that were executed. Not thread-safe.
+
+    ``internal_history`` keeps the executed actions here; otherwise they come back through ``receive``.
+    """
+
+    def __init__(self, history_length: int, internal_history: bool) -> None:
+        self.number = 0
+        self.sequence = 0
+        """Number of the next action, which is how many there have been."""
+        self._internal = internal_history
+        self._ring = ActionHistoryRing(history_length)
+        self._received: tuple[int, int, HistoryWindow] | None = None
+
+    def next(self) -> None:
+        """Begin the next episode: what was executed, received and counted belongs to the past."""
+        self.number += 1
+        self.sequence = 0
+        self._received = None
+        self._ring.clear(self.number)
+
+    def record(self, action: Action) -> None:
+        """Take an action that is published now, as it is executed."""
+        self.sequence += 1
+        if self._internal:
+            self._ring.push(action.episode, action.sequence, action.stamp_ns, action.normalized)
+
+    @property
+    def received(self) -> tuple[int, int] | None:
+        """Episode and newest row's number of the window that was received last in this episode, if any."""
+        return self._received[:2] if self._received else None
+
+    def receive(self, episode: int, sequence: int, window: HistoryWindow) -> None:
+        """Take the window of the history node; ``sequence`` is the number of its newest row."""
+        self._received = (episode, sequence, window)
+
+    def history(self) -> HistoryWindow:
+        """The window that ends with the last published action; what has not arrived is invalid."""
+        until = self.sequence - 1
+        if self._received and not self._internal:
+            episode, sequence, window = self._received
+            if episode == self.number:
+                return align_window(window, sequence, until, self._ring.length)
+        return self._ring.window(until)
