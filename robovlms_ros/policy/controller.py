@@ -166,7 +166,9 @@ class Controller:
             self.counts["stale image"] += 1
             return Hold.STALE
         self._advance_due(chosen.stamp_ns)
-        return Request(self.episode, chosen, self.instruction, self._episode.history(), self.settings.execute_horizon)
+        return Request(
+            self.episode, chosen, self.instruction, self._episode.history(), self.settings.execute_horizon
+        )
 
     def infer(self, request: Request) -> ActionChunk:
         """Run the policy on ``request``. Touches nothing but the session, so it needs no lock.

@@ -36,7 +36,7 @@ def test_the_received_history_is_what_the_policy_sees(vla: Start) -> None:
     node.act()
     publisher = node.graph.publisher(ActionHistory, "action_history")
     publisher.publish(history(0, 0, 0.5, length=1))
-    node.graph.wait_for(lambda: node.node._runtime.controller._received, "the history")
+    node.graph.wait_for(lambda: node.node._runtime.controller.received_history, "the history")
     node.act()
     window = node.policy.seen[-1].history
     assert window.valid.tolist() == [False, False, False, True]
@@ -63,7 +63,7 @@ def test_both_nodes_together_feed_back_what_was_published(vla: Start, graph: Any
     controller = node.node._runtime.controller
     for number in range(4):
         node.act()
-        graph.wait_for(lambda n=number: controller._received and controller._received[1] == n, "the history")
+        graph.wait_for(lambda n=number: controller.received_history == (0, n), "the history")
     assert [message.sequence for message in histories] == [0, 1, 2, 3]
     window = node.policy.seen[3].history
     assert window.valid.all()
