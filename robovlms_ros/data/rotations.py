@@ -1,4 +1,4 @@
-"""Rotation matrices, Euler angles, axis-angle, and relative actions in the world's and in the tool's frame."""
+"""Rotations in their four forms, and relative actions in the world's and in the tool's frame."""
 
 from __future__ import annotations
 
@@ -55,6 +55,17 @@ def axis_angle_to_rpy(rotation: Array) -> Array:
     pitch = np.arcsin(np.clip(2 * (w * y - z * x), -1, 1))
     yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
     return np.stack([roll, pitch, yaw], axis=-1)
+
+
+def quaternion_to_matrix(quaternion: ArrayLike) -> Array:
+    """Unit quaternions ``(..., 4)``, x y z w as in ROS messages -> rotation matrices ``(..., 3, 3)``."""
+    x, y, z, w = np.moveaxis(np.asarray(quaternion, dtype=np.float64), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def xyz_to_matrix(angles: ArrayLike) -> Array:

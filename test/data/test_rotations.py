@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from robovlms_ros.data.rotations import (
     matrix_to_rpy,
     matrix_to_xyz,
+    quaternion_to_matrix,
     rpy_to_matrix,
     tool_to_world,
     world_to_tool,
@@ -70,3 +71,17 @@ def test_any_number_of_actions_at_once(shape: tuple[int, ...]) -> None:
     actions = np.random.default_rng(0).uniform(-1, 1, shape)
     orientation = np.random.default_rng(1).uniform(-1, 1, (*shape[:-1], 3))
     assert world_to_tool(actions, orientation).shape == shape
+
+
+@given(angles)
+def test_a_quaternion_is_the_rotation_of_the_same_angles(triple: tuple[float, float, float]) -> None:
+    rotation = Rotation.from_euler("xyz", triple)
+    np.testing.assert_allclose(quaternion_to_matrix(rotation.as_quat()), rotation.as_matrix(), atol=1e-12)
+    np.testing.assert_allclose(quaternion_to_matrix(-rotation.as_quat()), rotation.as_matrix(), atol=1e-12)
+
+
+def test_many_quaternions_at_once_give_many_matrices() -> None:
+    quaternions = Rotation.random(6, rng=0).as_quat().reshape(2, 3, 4)
+    matrices = quaternion_to_matrix(quaternions)
+    assert matrices.shape == (2, 3, 3, 3)
+    np.testing.assert_allclose(matrices[1, 2], Rotation.from_quat(quaternions[1, 2]).as_matrix(), atol=1e-12)

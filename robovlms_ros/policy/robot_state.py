@@ -1,0 +1,137 @@
+"""The robot's own state: where its tool is and how far its gripper is open, around the time of an image."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robovlms_ros.data.rotations import matrix_to_rpy, quaternion_to_matrix
+
+# Numbers of a tool's pose: x y z in metres, then roll pitch yaw in radians, about fixed axes.
+POSE_DIM = 6
+# Samples kept: those of one second at the rate of the fastest arms.
+DEPTH = 1024
+# Drivers round; a quaternion whose length differs by more than this is no rotation.
+NORM_TOLERANCE = 0.01
+
+
+class StateError(ValueError):
+    """A sample that cannot be used; it is dropped and counted."""
+
+
+def tool_pose(position: Sequence[float], quaternion: Sequence[float]) -> NDArray[np.float64]:
+    """Return x y z and roll pitch yaw, ``(6,)``, of a position in metres and a quaternion x y z w.
+
+    Raises StateError where a number is not finite or the quaternion is not of length 1.
+    """
+    place, turn = np.asarray(position, np.float64), np.asarray(quaternion, np.float64)
+    if not (np.isfinite(place).all() and np.isfinite(turn).all()):
+        raise StateError(f"the pose holds a number that is not finite: {place.tolist()}, {turn.tolist()}")
+    # Before its squares could overflow.
+    largest = float(np.abs(turn).max())
+    norm = float(np.linalg.norm(turn)) if largest < 2.0 else largest
+    if abs(norm - 1.0) > NORM_TOLERANCE:
+        raise StateError(f"the quaternion {turn.tolist()} has length {norm:g}, not 1")
+    return np.concatenate([place, matrix_to_rpy(quaternion_to_matrix(turn / norm))])
+
+
+def gripper_opening(position: float, closed: float, opened: float) -> NDArray[np.float64]:
+    """Return the opening in [0, 1], ``(1,)``, of a joint that is closed and open at the two positions given.
+
+    ``opened`` may be the smaller one. Raises StateError for a position that is not finite.
+    """
+    if not np.isfinite(position):
+        raise StateError(f"the gripper's joint is at {position}")
+    return np.clip(np.array([(position - closed) / (opened - closed)], np.float64), 0.0, 1.0)
+
+
+class StateBuffer:
+    """The last samples of one source, by their stamps in nanoseconds. Not thread-safe."""
+
+    def __init__(self, depth: int = DEPTH) -> None:
+        self._stamps: deque[int] = deque(maxlen=depth)
+        self._values: deque[NDArray[np.float64]] = deque(maxlen=depth)
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    def clear(self) -> None:
+        """Forget all samples."""
+        self._stamps.clear()
+        self._values.clear()
+
+    def offer(self, stamp_ns: int, values: NDArray[np.float64]) -> str | None:
+        """Take a sample, or return why not: ``"duplicate state"`` or ``"backward state"``, by its stamp."""
+        if self._stamps and stamp_ns <= self._stamps[-1]:
+            return "duplicate state" if stamp_ns == self._stamps[-1] else "backward state"
+        self._stamps.append(stamp_ns)
+        self._values.append(values)
+        return None
+
+    def nearest(self, stamp_ns: int, within_ns: int) -> NDArray[np.float64] | None:
+        """Return the sample nearest in time, the later of equals, or None where none is near enough."""
+        later = bisect_left(self._stamps, stamp_ns)
+        near = [index for index in (later, later - 1) if 0 <= index < len(self._stamps)]
+        if not near:
+            return None
+        best = min(near, key=lambda index: abs(self._stamps[index] - stamp_ns))
+        return self._values[best] if abs(self._stamps[best] - stamp_ns) <= within_ns else None
+
+    def newest(self, now_ns: int, max_age_ns: int) -> NDArray[np.float64] | None:
+        """Return the last sample, or None where it is older than ``max_age_ns``."""
+        return self._values[-1] if self._stamps and now_ns - self._stamps[-1] <= max_age_ns else None
+
+
+class RobotStates:
+    """Poses of the tool in the frame of the actions, and where ``gripper`` is set openings of the gripper.
+
+    ``max_age_ns`` bounds both how far a sample may be from an image and how old the newest pose may be.
+    Stamps ahead of the clock by more than ``future_tolerance_ns`` are refused. Not thread-safe.
+    """
+
+    def __init__(self, max_age_ns: int, *, gripper: bool, future_tolerance_ns: int = 0) -> None:
+        self._max_age_ns = max_age_ns
+        self._future_tolerance_ns = future_tolerance_ns
+        self._poses = StateBuffer()
+        self._openings = StateBuffer() if gripper else None
+
+    def clear(self) -> None:
+        """Forget all samples: the clock has jumped."""
+        self._poses.clear()
+        if self._openings is not None:
+            self._openings.clear()
+
+    def offer_pose(self, stamp_ns: int, pose: NDArray[np.float64], now_ns: int) -> str | None:
+        """Take ``(6,)`` of `tool_pose`; return None, or the reason why it is dropped."""
+        return self._offer(self._poses, stamp_ns, pose, now_ns)
+
+    def offer_opening(self, stamp_ns: int, opening: NDArray[np.float64], now_ns: int) -> str | None:
+        """Take ``(1,)`` of `gripper_opening`; return None, or the reason why it is dropped."""
+        if self._openings is None:
+            raise ValueError("these states were made without a gripper")
+        return self._offer(self._openings, stamp_ns, opening, now_ns)
+
+    def at(self, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Return what `Observation.state` holds at the time of an image; None where a part of it is missing.
+
+        That is the pose and, with a gripper, its opening: ``(7,)``, without one ``(6,)``.
+        """
+        parts = [self._poses.nearest(stamp_ns, self._max_age_ns)]
+        if self._openings is not None:
+            parts.append(self._openings.nearest(stamp_ns, self._max_age_ns))
+        found = [part for part in parts if part is not None]
+        return np.concatenate(found) if len(found) == len(parts) else None
+
+    def position(self, now_ns: int) -> NDArray[np.float64] | None:
+        """Return where the tool is now, ``(3,)`` metres, or None where its last pose is too old."""
+        pose = self._poses.newest(now_ns, self._max_age_ns)
+        return None if pose is None else pose[:3]
+
+    def _offer(self, buffer: StateBuffer, stamp_ns: int, values: NDArray[np.float64], now_ns: int) -> str | None:
+        if stamp_ns > now_ns + self._future_tolerance_ns:
+            return "future state"
+        return buffer.offer(stamp_ns, values)
