@@ -24,9 +24,7 @@ class Workspace:
             raise ValueError(f"a workspace needs finite corners, got {self.low} and {self.high}")
         for axis, low, high in zip("xyz", self.low, self.high, strict=True):
             if not low < high:
-                raise ValueError(
-                    f"the workspace is empty: its {axis}_min, {low:g}, is not below {axis}_max, {high:g}"
-                )
+                raise ValueError(f"a workspace with {axis}_min {low:g} not below {axis}_max {high:g} is empty")
 
     @classmethod
     def of_numbers(cls, numbers: Sequence[float]) -> Workspace | None:
