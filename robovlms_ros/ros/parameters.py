@@ -17,13 +17,15 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-Value = bool | int | float | str
+Value = bool | int | float | str | tuple[float, ...]
 Changes = Literal["any time", "unconfigured", "at start"]
 
 
 @dataclass(frozen=True)
 class Row:
     """One parameter, of the type of ``default``; a whole number may stand for a float. Bounds are inclusive.
+
+    A tuple is an array of numbers: none at all, or as many as ``length`` says.
 
     ``changes`` says when it may be set: at any time, only while the node is unconfigured (so that a failed
     configuration can be cured), or only on the command line and in files.
@@ -36,9 +38,12 @@ class Row:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    length: int = 0
 
     def check(self, value: Any) -> str | None:
         """Return what is wrong with ``value``, or None."""
+        if isinstance(self.default, tuple):
+            return self._check_array(value)
         if type(value) is not type(self.default) and not (type(value) is int and isinstance(self.default, float)):
             return f"{self.name} must be {_type_name(self.default)}, not {value!r}"
         if isinstance(value, float) and not math.isfinite(value):
@@ -51,13 +56,41 @@ class Row:
             return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
         return None
 
+    def _check_array(self, value: Any) -> str | None:
+        wanted = f"{self.name} must be {self.allowed()}"
+        if isinstance(value, bool | int | float | str | bytes | None):
+            return f"{wanted}, not {value!r}"
+        if not all(type(number) in (int, float) for number in value):
+            return f"{wanted}, not {list(value)}"
+        if not all(math.isfinite(number) for number in value):
+            return f"{self.name} must hold finite numbers, not {list(value)}"
+        if len(value) not in (0, self.length):
+            return f"{wanted}, not {len(value)}"
+        return None
+
     def typed(self, value: Any) -> Any:
         """Return a checked value in the type of the default: 10 is as good a number as 10.0."""
+        if isinstance(self.default, tuple):
+            return tuple(float(number) for number in value)
         return type(self.default)(value)
+
+    @property
+    def declared_default(self) -> Any:
+        """The default as rclpy takes it."""
+        return list(self.default) if isinstance(self.default, tuple) else self.default
+
+    @property
+    def shown_default(self) -> str:
+        """The default as one writes it in a parameter file."""
+        if isinstance(self.default, str):
+            return f'"{self.default}"'
+        return str(list(self.default)) if isinstance(self.default, tuple) else str(self.default).lower()
 
     def allowed(self) -> str:
         """Return the allowed values in words."""
         words = _type_name(self.default)
+        if self.length:
+            return f"{self.length} numbers, or none"
         if self.choices:
             return f"{words}, one of {', '.join(self.choices)}"
         if self.low is None:
@@ -98,8 +131,9 @@ class ParameterTable:
         """The documentation table."""
         lines = ["| parameter | default | allowed | may change | meaning |", "|---|---|---|---|---|"]
         for row in self.rows.values():
-            default = f'`"{row.default}"`' if isinstance(row.default, str) else f"`{str(row.default).lower()}`"
-            lines.append(f"| `{row.name}` | {default} | {row.allowed()} | {row.changes} | {row.description} |")
+            lines.append(
+                f"| `{row.name}` | `{row.shown_default}` | {row.allowed()} | {row.changes} | {row.description} |"
+            )
         return "\n".join(lines)
 
 
@@ -147,11 +181,15 @@ class Parameters:
     def _declare(self, node: Node, row: Row) -> None:
         # A wrong value in a file must leave a live node that says so, not a traceback out of its constructor.
         try:
-            value: Any = node.declare_parameter(row.name, row.default, row.descriptor()).value
+            value: Any = node.declare_parameter(row.name, row.declared_default, row.descriptor()).value
         except InvalidParameterValueException as error:
-            node.declare_parameter(row.name, row.default, row.descriptor(), ignore_override=True)
+            node.declare_parameter(row.name, row.declared_default, row.descriptor(), ignore_override=True)
             self._problems[row.name] = f"{error} ({row.allowed()})"
             return
+        if isinstance(row.default, tuple) and not value:
+            # From a file `[]` arrives as nothing at all, and from Python as an array of bytes.
+            value = ()
+            node.set_parameters([Parameter(row.name, Parameter.Type.DOUBLE_ARRAY, list(value))])
         problem = row.check(value)
         if problem:
             self._problems[row.name] = problem
@@ -163,8 +201,8 @@ class Parameters:
         rows = [(known[change.name], change.value) for change in changes if change.name in known]
         for row, value in rows:
             problem = row.check(value)
-            changed = value != self._values[row.name]
-            if not problem and changed and row.changes == "unconfigured" and self._locked():
+            changed = not problem and row.typed(value) != self._values[row.name]
+            if changed and row.changes == "unconfigured" and self._locked():
                 problem = f"{row.name} is read when the node configures; clean the node up first"
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
@@ -180,5 +218,5 @@ class Parameters:
 
 
 def _type_name(value: Value) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "numbers"}
     return names[type(value)]

@@ -24,6 +24,7 @@ TABLE = ParameterTable(
         Row("mode", "a", "Mode.", choices=("a", "b")),
         Row("count", 3, "Count.", low=1),
         Row("fixed", True, "Fixed.", "at start"),
+        Row("box", (), "Box.", "any time", length=2),
     ]
 )
 
@@ -31,12 +32,14 @@ TABLE = ParameterTable(
 class Holder:
     """A node with declared parameters, and what it was told to apply."""
 
-    def __init__(self, graph: Any, **overrides: Any) -> None:
+    def __init__(self, graph: Any, cli_args: list[str] | None = None, **overrides: Any) -> None:
         self.locked = False
         self.applied: list[Mapping[str, Any]] = []
         self.refuse = ""
         given = [Parameter(name.replace("__", "."), value=value) for name, value in overrides.items()]
-        self.node: Node = graph.add(rclpy.create_node("holder", context=graph.context, parameter_overrides=given))
+        self.node: Node = graph.add(
+            rclpy.create_node("holder", context=graph.context, parameter_overrides=given, cli_args=cli_args)
+        )
         self.declared = Parameters(self.node, TABLE, locked=lambda: self.locked, apply=self._apply)
 
     def _apply(self, values: Mapping[str, Any]) -> None:
@@ -52,7 +55,7 @@ class Holder:
 
 def test_values_come_from_defaults_and_overrides(graph: Any) -> None:
     values = Holder(graph, speed=0.5).declared.values()
-    assert values == {"speed": 0.5, "model.path": "", "mode": "a", "count": 3, "fixed": True}
+    assert values == {"speed": 0.5, "model.path": "", "mode": "a", "count": 3, "fixed": True, "box": ()}
 
 
 def test_descriptors_tell_the_range_and_the_meaning(graph: Any) -> None:
@@ -76,6 +79,12 @@ def test_descriptors_tell_the_range_and_the_meaning(graph: Any) -> None:
         ({"mode": "c"}, "mode must be one of a, b, not 'c'"),
         ({"count": 0}, "count must be at least 1, not 0"),
         ({"fixed": False}, "read-only"),
+        ({"box": [1.0]}, "box must be 2 numbers, or none, not 1"),
+        ({"box": [1.0, math.nan]}, "box must hold finite numbers"),
+        ({"box": [True, False]}, "box must be 2 numbers, or none, not [True, False]"),
+        ({"box": ["1", "2"]}, "box must be 2 numbers, or none, not ['1', '2']"),
+        ({"box": 1.0}, "box must be 2 numbers, or none, not 1.0"),
+        ({"box": "1, 2"}, "box must be 2 numbers, or none, not '1, 2'"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_reason_and_nothing_is_applied(
@@ -95,6 +104,30 @@ def test_a_whole_number_will_do_for_a_float(graph: Any) -> None:
     value = holder.declared.values()["speed"]
     assert (value, type(value)) == (1.0, float)
     assert not holder.set(speed=3)[0]
+
+
+@pytest.mark.parametrize("given", [[1.0, 2.0], [1, 2], (1.0, 2.0)])
+def test_an_array_may_be_whole_numbers_too_and_may_be_emptied(graph: Any, given: Any) -> None:
+    holder = Holder(graph)
+    assert holder.set(box=given)[0]
+    assert holder.declared.values()["box"] == (1.0, 2.0)
+    assert holder.set(box=[])[0]
+    assert holder.declared.values()["box"] == ()
+
+
+@pytest.mark.parametrize(("written", "expected"), [("[]", ()), ("[1.5, 2.0]", (1.5, 2.0)), ("[1, 2]", (1.0, 2.0))])
+def test_an_array_may_come_from_a_file(graph: Any, tmp_path: Path, written: str, expected: Any) -> None:
+    path = tmp_path / "parameters.yaml"
+    path.write_text(f"/**:\n  ros__parameters:\n    box: {written}\n", encoding="utf-8")
+    holder = Holder(graph, cli_args=["--ros-args", "--params-file", str(path)])
+    assert holder.declared.values()["box"] == expected
+    assert tuple(holder.node.get_parameter("box").value) == expected
+
+
+def test_what_is_locked_may_be_set_to_what_it_is(graph: Any) -> None:
+    holder = Holder(graph)
+    holder.locked = True
+    assert holder.set(model__path="")[0]
 
 
 def test_changes_are_applied_together_or_not_at_all(graph: Any) -> None:
@@ -123,7 +156,9 @@ def test_what_configure_reads_is_locked_while_configured(graph: Any) -> None:
     assert holder.set(model__path="/other")[0]
 
 
-@pytest.mark.parametrize("wrong", [{"speed": "1"}, {"speed": 7.0}, {"mode": "c"}, {"count": 0}, {"count": "3"}])
+@pytest.mark.parametrize(
+    "wrong", [{"speed": "1"}, {"speed": 7.0}, {"mode": "c"}, {"count": 0}, {"count": "3"}, {"box": [1.0]}]
+)
 def test_a_wrong_value_at_start_leaves_a_live_node_that_names_it_and_can_be_cured(
     graph: Any, wrong: dict[str, Any]
 ) -> None:
@@ -144,7 +179,7 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in flat.items()}
 
 
 def test_the_parameter_file_holds_every_parameter_at_its_default_and_no_other() -> None:
