@@ -12,6 +12,8 @@ from PIL import Image as PillowImage
 pytest.importorskip("sensor_msgs")
 from sensor_msgs.msg import CompressedImage, Image
 
+from robovlms_ros.data import pixels
+from robovlms_ros.data.pixels import BAYER
 from robovlms_ros.ros import image as images
 from robovlms_ros.ros.image import ImageError, decode_compressed, decode_image
 
@@ -80,7 +82,7 @@ def test_odd_sizes_are_decoded(both_ways: str, shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 4])
-@pytest.mark.parametrize("encoding", images.BAYER)
+@pytest.mark.parametrize("encoding", BAYER)
 def test_bayer_patterns_are_told_apart_padding_and_all(encoding: str, padding: int) -> None:
     pytest.importorskip("cv2")
     # Only the sites of the red filter, known from the encoding's name, see light.
@@ -99,7 +101,7 @@ def test_bayer_equals_cv_bridge(encoding: str) -> None:
 
 
 def test_bayer_without_opencv_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "opencv", lambda: None)
+    monkeypatch.setattr(pixels, "opencv", lambda: None)
     with pytest.raises(ImageError, match="needs OpenCV"):
         decode_image(message(np.zeros((4, 4), np.uint8), "bayer_rggb8"))
 

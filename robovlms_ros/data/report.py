@@ -1,0 +1,77 @@
+"""What an import left out, and why: nothing is dropped without a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# Places named for each reason; the count says how many there are in all.
+EXAMPLES = 20
+Unit = Literal["step", "episode", "message", "file"]
+
+
+class Drop(BaseModel):
+    """One thing that was left out: ``count`` units, from ``step`` of ``episode`` on where these are known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: str
+    unit: Unit
+    episode: str = ""
+    step: int | None = None
+    count: int = Field(default=1, ge=1)
+
+    @property
+    def place(self) -> str:
+        """Where it was, for people."""
+        if self.unit == "file" or not self.episode:
+            return self.episode
+        return f"episode {self.episode}" + ("" if self.step is None else f", step {self.step}")
+
+
+class DropGroup(BaseModel):
+    """All that was left out for one reason."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: str
+    unit: Unit
+    count: int = Field(ge=1)
+    examples: list[str]
+
+
+class DropReport:
+    """Collects drops while a source is read and converted."""
+
+    def __init__(self, drops: Iterable[Drop] = ()) -> None:
+        self.drops = list(drops)
+
+    def add(self, reason: str, unit: Unit, episode: str = "", step: int | None = None, count: int = 1) -> None:
+        """Note that ``count`` units were left out for ``reason``, which says what to do where something can be."""
+        self.drops.append(Drop(reason=reason, unit=unit, episode=episode, step=step, count=count))
+
+    def __len__(self) -> int:
+        return len(self.drops)
+
+    def groups(self) -> list[DropGroup]:
+        """By reason, the largest first."""
+        return group_drops(self.drops)
+
+
+def group_drops(drops: Iterable[Drop]) -> list[DropGroup]:
+    """Drops by reason, the largest first, with the first places of each."""
+    by_reason: dict[tuple[str, Unit], list[Drop]] = {}
+    for drop in drops:
+        by_reason.setdefault((drop.reason, drop.unit), []).append(drop)
+    groups = [
+        DropGroup(
+            reason=reason,
+            unit=unit,
+            count=sum(drop.count for drop in same),
+            examples=[drop.place for drop in same if drop.place][:EXAMPLES],
+        )
+        for (reason, unit), same in by_reason.items()
+    ]
+    return sorted(groups, key=lambda group: -group.count)
