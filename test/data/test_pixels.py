@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ class Message:
     width: int = 10
     encoding: str = "rgb8"
     step: int = 30
-    data: np.ndarray = RGB.reshape(-1)  # noqa: RUF009 (never written to)
+    data: np.ndarray = field(default_factory=lambda: RGB.reshape(-1))
 
 
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "8UC3"])
