@@ -27,7 +27,7 @@ digest() { cat "$@" | cksum | cut -d ' ' -f 1; }
 # ---- what the environment is made from; a change of either makes that part again
 packages_digest="$(digest "requirements/ros-$ros.txt" pyproject.toml 2>/dev/null || true)"
 build_digest="$( (find msg action robovlms_ros launch config scripts models -type f \
-  -not -path '*/__pycache__/*' 2>/dev/null | LC_ALL=C sort; cat msg/* CMakeLists.txt package.xml; \
+  -not -path '*/__pycache__/*' 2>/dev/null | LC_ALL=C sort; cat msg/* action/* CMakeLists.txt package.xml; \
   echo "$packages_digest") | cksum | cut -d ' ' -f 1)"
 packages_stamp="$venv/.packages-$packages_digest"
 build_stamp="$PWD/install$suffix/.built-$build_digest"

@@ -1,8 +1,9 @@
-"""Our generated messages. The one place that imports them, because they exist only once they are built."""
+"""Our generated messages and actions. The one place that imports them: they exist only once they are built."""
 
 from __future__ import annotations
 
 try:
+    from robovlms_ros.action import RunInstruction
     from robovlms_ros.msg import ActionHistory, VLAAction, VLAActionChunk
 except ImportError as error:
     raise ImportError(
@@ -11,4 +12,4 @@ except ImportError as error:
         f"'make setup' and source scripts/env.sh. ({error})"
     ) from error
 
-__all__ = ["ActionHistory", "VLAAction", "VLAActionChunk"]
+__all__ = ["ActionHistory", "RunInstruction", "VLAAction", "VLAActionChunk"]

@@ -14,7 +14,7 @@ TOOLS = ["bash", "cat", "cksum", "cut", "df", "awk", "dirname", "find", "grep", 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout with nothing installed, and a PATH folder holding only basic tools."""
-    for name in ("scripts", "requirements", "msg"):
+    for name in ("scripts", "requirements", "msg", "action"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("pyproject.toml", "CMakeLists.txt", "package.xml"):
         shutil.copy(ROOT / name, tmp_path)
