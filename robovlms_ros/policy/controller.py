@@ -17,11 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robovlms_ros.policy.decision import Action, ControlSettings, Hold, Profile, Request
 from robovlms_ros.policy.episode import Episode
 from robovlms_ros.policy.frames import Frame, FrameBuffer
 from robovlms_ros.policy.limiting import as_predicted, limit_chunk
+from robovlms_ros.policy.robot_state import RobotStates
 from robovlms_ros.policy.safety import ACTION_DIM, GRIPPER, check_chunk
 from robovlms_ros.policy.types import ActionChunk, HistoryWindow, Observation, Session
 
@@ -36,7 +38,8 @@ class Controller:
 
     ``make_session(execute_horizon)`` starts a session of the policy, ``profile`` is that policy's, ``cameras`` are
     those that a step needs an image of. ``internal_history`` keeps the executed actions here instead of taking
-    them from ``set_history``.
+    them from ``set_history``. ``states`` are the robot's, offered to ``offer_state``; with ``needs_state`` nothing
+    is inferred without one.
     """
 
     def __init__(
@@ -49,11 +52,15 @@ class Controller:
         sync_slop_ns: int = 50_000_000,
         history_length: int = 16,
         internal_history: bool = True,
+        states: RobotStates | None = None,
+        needs_state: bool = False,
     ) -> None:
         self._make_session = make_session
         self._profile = profile
         self._frames = FrameBuffer(cameras, sync_slop_ns)
         self._episode = Episode(history_length, internal_history)
+        self._states = states or RobotStates()
+        self._needs_state = needs_state
 
         self.settings = settings
         self.instruction: str | None = None
@@ -104,6 +111,17 @@ class Controller:
             self.counts[reason] += 1
         return reason
 
+    def offer_state(self, part: str, stamp_ns: int, values: NDArray[np.float64], now_ns: int) -> str | None:
+        """Take a sample of a part of the robot's state; return None, or the reason why it is dropped (counted)."""
+        self.observe_clock(now_ns)
+        if stamp_ns > now_ns + self.settings.future_tolerance_ns:
+            reason: str | None = "future state"
+        else:
+            reason = self._states.offer(part, stamp_ns, values)
+        if reason:
+            self.counts[reason] += 1
+        return reason
+
     def set_instruction(self, instruction: str) -> bool:
         """Take a cleaned instruction, "" to stop; return whether it changed, which starts a new episode.
 
@@ -139,6 +157,7 @@ class Controller:
         if jumped:
             self.counts["clock jump"] += 1
             self._frames.clear()
+            self._states.clear()
             self.last_action = None
             self.new_episode()
             self._now_ns = now_ns
@@ -148,7 +167,7 @@ class Controller:
     # -- one step
 
     def plan(self, now_ns: int) -> Request | Hold:
-        """Choose what to infer from now; the frames chosen count as used whatever comes of it."""
+        """Choose what to infer from now; the frames chosen count as used, unless the robot's state is awaited."""
         self.observe_clock(now_ns)
         if now_ns <= 0:
             return Hold.NO_CLOCK
@@ -161,13 +180,19 @@ class Controller:
             return Hold.UNMATCHED if self._frames.unmatched() else Hold.NO_FRAME
         if chosen.stamp_ns + RATE_TOLERANCE_NS < self._due_ns:
             return Hold.NOT_DUE
-        self._frames.use(chosen)
         if now_ns - chosen.stamp_ns > self.settings.max_age_ns:
+            self._frames.use(chosen)
             self.counts["stale image"] += 1
             return Hold.STALE
+        state = self._states.at(chosen.stamp_ns)
+        if state is None and self._needs_state:
+            return Hold.NO_STATE
+        if self._lost(now_ns):
+            return Hold.NO_POSE
+        self._frames.use(chosen)
         self._advance_due(chosen.stamp_ns)
         return Request(
-            self.episode, chosen, self.instruction, self._episode.history(), self.settings.execute_horizon
+            self.episode, chosen, self.instruction, self._episode.history(), self.settings.execute_horizon, state
         )
 
     def infer(self, request: Request) -> ActionChunk:
@@ -183,7 +208,7 @@ class Controller:
         if self._session_key != key:
             self._session.reset()
             self._session_key = key
-        observation = Observation(images=images, instruction=request.instruction, history=request.history)
+        observation = Observation(images, request.instruction, request.state, request.history)
         chunk = self._session.step(observation)
         check_chunk(chunk)
         return chunk
@@ -195,7 +220,16 @@ class Controller:
             self.counts["superseded during inference"] += 1
             return Hold.OBSOLETE
         self.failures = 0
-        limited = limit_chunk(chunk, self._profile, self.settings.limits)
+        if self._lost(now_ns):
+            self.counts["no tool pose"] += 1
+            return Hold.NO_POSE
+        limited = limit_chunk(
+            chunk,
+            self._profile,
+            self.settings.limits,
+            position=self._states.position(now_ns),
+            orientation=self._profile.orientation(request.state),
+        )
         # By contract the timings are empty where the session only went on with the last chunk.
         fresh = request.execute_horizon == 1 or bool(chunk.timings)
         self._step_index = 0 if fresh else self._step_index + 1
@@ -244,7 +278,8 @@ class Controller:
             return None
         action = np.zeros(ACTION_DIM)
         action[GRIPPER] = moving.action[GRIPPER]
-        normalized = as_predicted(action[None], self._profile)[0]
+        # No motion is none in any orientation.
+        normalized = as_predicted(action[None], self._profile, np.zeros(3))[0]
         stop = Action(now_ns, self.episode, self.sequence, moving.instruction, action, normalized, stop=True)
         self._episode.record(stop)
         return stop
@@ -257,6 +292,10 @@ class Controller:
             return None
         self.counts["watchdog stop"] += 1
         return self.stop(now_ns)
+
+    def _lost(self, now_ns: int) -> bool:
+        """Whether there is a workspace to keep the tool in, and nobody knows where the tool is."""
+        return self.settings.limits.workspace is not None and self._states.position(now_ns) is None
 
     def _advance_due(self, stamp_ns: int) -> None:
         """Pace along a grid, so that jitter of the stamps does not lower the rate."""

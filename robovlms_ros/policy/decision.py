@@ -16,7 +16,7 @@ from robovlms_ros.policy.types import HistoryWindow
 
 
 class Profile(Protocol):
-    """What a controller needs of a robot profile: two changes of units, and limits for those who set none."""
+    """What a controller needs of a robot profile: changes of units, and of frames where the tool's is used."""
 
     def to_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn ``(N, 7)`` actions of a policy into metres, radians and gripper opening."""
@@ -24,8 +24,13 @@ class Profile(Protocol):
     def from_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Invert ``to_si``."""
 
-    def normalize(self, actions: NDArray[np.float64]) -> NDArray[np.float32]:
+    def normalize(
+        self, actions: NDArray[np.float64], orientation: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float32]:
         """Turn ``(N, 7)`` actions of a policy into the model's normalised space."""
+
+    def orientation(self, state: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        """Return what ``normalize`` needs of an observation's state; None where it needs nothing."""
 
 
 class Hold(Enum):
@@ -38,6 +43,8 @@ class Hold(Enum):
     NO_FRAME = "waiting for images"
     UNMATCHED = "camera stamps differ by more than the slop"
     NOT_DUE = "ahead of the rate"
+    NO_STATE = "no state of the robot within state.max_age of the image"
+    NO_POSE = "the workspace is not held: no tool pose within state.max_age"
     STALE = "image too old"
     OBSOLETE = "superseded during inference"
 
@@ -67,6 +74,7 @@ class Request:
     instruction: str
     history: HistoryWindow
     execute_horizon: int
+    state: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ class NullProfile:
     frame: str = "base_link"
     rotation_format: str = "rpy"
     step_duration: float = 1 / 30
+    predicted_in: str = "frame"
+    dimensions: None = None
+    workspace: None = None
     limits: Limits = field(default_factory=lambda: Limits(translation=0.05, rotation=0.1))
 
     def denormalize(self, normalized: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -36,7 +39,12 @@ class NullProfile:
         actions[:, :6] *= SCALE
         return actions
 
-    def normalize(self, actions: NDArray[np.float64]) -> NDArray[np.float32]:
+    def orientation(self, state: NDArray[np.float64] | None) -> None:
+        """Return None: actions are in the arm's frame."""
+
+    def normalize(
+        self, actions: NDArray[np.float64], orientation: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float32]:
         """Invert ``denormalize``."""
         normalized = np.array(actions, dtype=np.float64)
         normalized[:, :6] /= SCALE

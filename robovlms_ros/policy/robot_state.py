@@ -87,51 +87,34 @@ class StateBuffer:
 
 
 class RobotStates:
-    """Poses of the tool in the frame of the actions, and where ``gripper`` is set openings of the gripper.
+    """What is known of the robot: ``parts`` of its state, ``"pose"`` first, then perhaps ``"gripper"``.
 
+    A pose is ``(6,)`` of `tool_pose` in the frame of the actions, a gripper ``(1,)`` of `gripper_opening`.
     ``max_age_ns`` bounds both how far a sample may be from an image and how old the newest pose may be.
-    Stamps ahead of the clock by more than ``future_tolerance_ns`` are refused. Not thread-safe.
+    Not thread-safe.
     """
 
-    def __init__(self, max_age_ns: int, *, gripper: bool, future_tolerance_ns: int = 0) -> None:
+    def __init__(self, parts: Sequence[str] = (), max_age_ns: int = 0) -> None:
         self._max_age_ns = max_age_ns
-        self._future_tolerance_ns = future_tolerance_ns
-        self._poses = StateBuffer()
-        self._openings = StateBuffer() if gripper else None
+        self._parts = {part: StateBuffer() for part in parts}
 
     def clear(self) -> None:
         """Forget all samples: the clock has jumped."""
-        self._poses.clear()
-        if self._openings is not None:
-            self._openings.clear()
+        for buffer in self._parts.values():
+            buffer.clear()
 
-    def offer_pose(self, stamp_ns: int, pose: NDArray[np.float64], now_ns: int) -> str | None:
-        """Take ``(6,)`` of `tool_pose`; return None, or the reason why it is dropped."""
-        return self._offer(self._poses, stamp_ns, pose, now_ns)
-
-    def offer_opening(self, stamp_ns: int, opening: NDArray[np.float64], now_ns: int) -> str | None:
-        """Take ``(1,)`` of `gripper_opening`; return None, or the reason why it is dropped."""
-        if self._openings is None:
-            raise ValueError("these states were made without a gripper")
-        return self._offer(self._openings, stamp_ns, opening, now_ns)
+    def offer(self, part: str, stamp_ns: int, values: NDArray[np.float64]) -> str | None:
+        """Take a sample of ``part``; return None, or the reason why it is dropped."""
+        return self._parts[part].offer(stamp_ns, values)
 
     def at(self, stamp_ns: int) -> NDArray[np.float64] | None:
-        """Return what `Observation.state` holds at the time of an image; None where a part of it is missing.
-
-        That is the pose and, with a gripper, its opening: ``(7,)``, without one ``(6,)``.
-        """
-        parts = [self._poses.nearest(stamp_ns, self._max_age_ns)]
-        if self._openings is not None:
-            parts.append(self._openings.nearest(stamp_ns, self._max_age_ns))
-        found = [part for part in parts if part is not None]
-        return np.concatenate(found) if len(found) == len(parts) else None
+        """Return what `Observation.state` holds for an image: all parts, or None where one is missing."""
+        found = [buffer.nearest(stamp_ns, self._max_age_ns) for buffer in self._parts.values()]
+        known = [values for values in found if values is not None]
+        return np.concatenate(known) if known and len(known) == len(found) else None
 
     def position(self, now_ns: int) -> NDArray[np.float64] | None:
         """Return where the tool is now, ``(3,)`` metres, or None where its last pose is too old."""
-        pose = self._poses.newest(now_ns, self._max_age_ns)
+        poses = self._parts.get("pose")
+        pose = poses.newest(now_ns, self._max_age_ns) if poses is not None else None
         return None if pose is None else pose[:3]
-
-    def _offer(self, buffer: StateBuffer, stamp_ns: int, values: NDArray[np.float64], now_ns: int) -> str | None:
-        if stamp_ns > now_ns + self._future_tolerance_ns:
-            return "future state"
-        return buffer.offer(stamp_ns, values)

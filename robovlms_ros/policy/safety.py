@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robovlms_ros.policy.types import ActionChunk
+from robovlms_ros.policy.workspace import Workspace, confine
 
 ACTION_DIM = 7
 TRANSLATION = slice(0, 3)
@@ -34,11 +35,12 @@ class Limits:
 
     ``translation`` bounds the Euclidean norm of the translation in metres, ``rotation`` that of the rotation
     vector in radians (for axis-angle this is the angle; for roll-pitch-yaw it bounds it from above for the
-    small steps that a policy makes).
+    small steps that a policy makes). ``workspace`` is a box in metres that the tool is kept in.
     """
 
     translation: float = math.inf
     rotation: float = math.inf
+    workspace: Workspace | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("translation", self.translation), ("rotation", self.rotation)):
@@ -62,14 +64,22 @@ def check_chunk(chunk: ActionChunk) -> None:
             raise ActionError("not finite", f"{name} action {row} has {array[row, column]} in dimension {column}")
 
 
-def limit_actions(actions: NDArray[np.float64], limits: Limits) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+def limit_actions(
+    actions: NDArray[np.float64], limits: Limits, position: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
     """Scale ``(N, 7)`` finite actions into ``limits``, keeping directions; put the gripper into [0, 1].
 
-    Returns the limited copy and ``(N,)`` bit masks: bit i is set where dimension i was changed.
+    ``position`` is where the tool is now, ``(3,)`` metres in the frame of the actions; a workspace needs it and
+    follows the tool from there through the rows. Returns the limited copy and ``(N,)`` bit masks: bit i is set
+    where dimension i was changed. Raises ValueError for a workspace without a position.
     """
     limited = np.array(actions, dtype=np.float64)
     _scale_into(limited[:, TRANSLATION], limits.translation)
     _scale_into(limited[:, ROTATION], limits.rotation)
+    if limits.workspace is not None:
+        if position is None:
+            raise ValueError("a workspace cannot be held without the tool's position")
+        limited[:, TRANSLATION] = confine(limited[:, TRANSLATION], limits.workspace, position)
     np.clip(limited[:, GRIPPER], 0.0, 1.0, out=limited[:, GRIPPER])
     bits = np.uint32(1) << np.arange(ACTION_DIM, dtype=np.uint32)
     saturated = ((limited != actions) * bits).sum(axis=1, dtype=np.uint32)

@@ -103,43 +103,38 @@ def test_a_buffer_is_bounded_and_keeps_the_newest() -> None:
 
 
 def test_a_state_is_the_pose_and_the_opening_around_the_image() -> None:
-    states = RobotStates(50 * MS, gripper=True)
-    states.offer_pose(START, np.arange(6.0), START)
+    states = RobotStates(["pose", "gripper"], 50 * MS)
+    states.offer("pose", START, np.arange(6.0))
     assert states.at(START) is None, "the gripper's is missing"
-    states.offer_opening(START + 20 * MS, np.array([0.5]), START + 20 * MS)
+    states.offer("gripper", START + 20 * MS, np.array([0.5]))
     np.testing.assert_array_equal(states.at(START + 30 * MS), [0, 1, 2, 3, 4, 5, 0.5])
     assert states.at(START + 60 * MS) is None, "the pose is too old"
     assert states.at(START - 40 * MS) is None, "the opening is too young"
 
 
-def test_without_a_gripper_a_state_is_the_pose() -> None:
-    states = RobotStates(50 * MS, gripper=False)
+def test_without_a_gripper_a_state_is_the_pose_and_without_parts_there_is_none() -> None:
+    states = RobotStates(["pose"], 50 * MS)
     assert states.at(START) is None
-    states.offer_pose(START, np.arange(6.0), START)
+    states.offer("pose", START, np.arange(6.0))
     np.testing.assert_array_equal(states.at(START), np.arange(6.0))
+    assert RobotStates().at(START) is None
+    assert RobotStates().position(START) is None
 
 
 def test_where_the_tool_is_now_is_known_for_a_while() -> None:
-    states = RobotStates(50 * MS, gripper=False)
+    states = RobotStates(["pose"], 50 * MS)
     assert states.position(START) is None
-    states.offer_pose(START, pose(1), START)
-    states.offer_pose(START + 10 * MS, pose(2), START + 10 * MS)
+    states.offer("pose", START, pose(1))
+    states.offer("pose", START + 10 * MS, pose(2))
     np.testing.assert_array_equal(states.position(START + 60 * MS), [2, 0, 0])
     assert states.position(START + 61 * MS) is None
 
 
-def test_a_state_from_the_future_is_refused_beyond_the_tolerance() -> None:
-    states = RobotStates(50 * MS, gripper=True, future_tolerance_ns=10 * MS)
-    assert states.offer_pose(START + 11 * MS, pose(1), START) == "future state"
-    assert states.offer_opening(START + 11 * MS, np.zeros(1), START) == "future state"
-    assert states.offer_pose(START + 10 * MS, pose(1), START) is None
-
-
 def test_a_clock_that_jumps_leaves_no_state_behind() -> None:
-    states = RobotStates(50 * MS, gripper=True)
-    states.offer_pose(START, pose(1), START)
-    states.offer_opening(START, np.zeros(1), START)
+    states = RobotStates(["pose", "gripper"], 50 * MS)
+    states.offer("pose", START, pose(1))
+    states.offer("gripper", START, np.zeros(1))
     states.clear()
     assert states.at(START) is None
     assert states.position(START) is None
-    assert states.offer_pose(START - 10 * MS, pose(1), START) is None
+    assert states.offer("pose", START - 10 * MS, pose(1)) is None
