@@ -7,6 +7,7 @@ gets that object at once. A refused change has a reason that a user can act on.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-Value = bool | int | float | str | tuple[float, ...]
+Value = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
 Changes = Literal["any time", "unconfigured", "at start"]
 
 
@@ -25,7 +26,8 @@ Changes = Literal["any time", "unconfigured", "at start"]
 class Row:
     """One parameter, of the type of ``default``; a whole number may stand for a float. Bounds are inclusive.
 
-    A tuple is an array of numbers: none at all, or as many as ``length`` says.
+    A tuple is an array: with a ``length`` of as many numbers, or none at all; otherwise of one or more of what its
+    default holds, numbers or texts.
 
     ``changes`` says when it may be set: at any time, only while the node is unconfigured (so that a failed
     configuration can be cured), or only on the command line and in files.
@@ -60,18 +62,26 @@ class Row:
         wanted = f"{self.name} must be {self.allowed()}"
         if isinstance(value, bool | int | float | str | bytes | None):
             return f"{wanted}, not {value!r}"
-        if not all(type(number) in (int, float) for number in value):
+        if not all(type(each) in self._element_types for each in value):
             return f"{wanted}, not {list(value)}"
-        if not all(math.isfinite(number) for number in value):
+        if not all(isinstance(each, str) or math.isfinite(each) for each in value):
             return f"{self.name} must hold finite numbers, not {list(value)}"
-        if len(value) not in (0, self.length):
+        if len(value) not in (0, self.length) if self.length else not len(value):
             return f"{wanted}, not {len(value)}"
+        if self.choices and not set(value) <= set(self.choices):
+            return f"{wanted}, not {list(value)}"
         return None
+
+    @property
+    def _element_types(self) -> tuple[type, ...]:
+        texts = isinstance(self.default, tuple) and self.default and isinstance(self.default[0], str)
+        return (str,) if texts else (int, float)
 
     def typed(self, value: Any) -> Any:
         """Return a checked value in the type of the default: 10 is as good a number as 10.0."""
         if isinstance(self.default, tuple):
-            return tuple(float(number) for number in value)
+            element = self._element_types[-1]
+            return tuple(element(each) for each in value)
         return type(self.default)(value)
 
     @property
@@ -84,13 +94,18 @@ class Row:
         """The default as one writes it in a parameter file."""
         if isinstance(self.default, str):
             return f'"{self.default}"'
-        return str(list(self.default)) if isinstance(self.default, tuple) else str(self.default).lower()
+        if isinstance(self.default, tuple):
+            return json.dumps(self.default)
+        return str(self.default).lower()
 
     def allowed(self) -> str:
         """Return the allowed values in words."""
-        words = _type_name(self.default)
         if self.length:
             return f"{self.length} numbers, or none"
+        if isinstance(self.default, tuple):
+            kind = "texts" if self._element_types == (str,) else "numbers"
+            return f"one or more of {', '.join(self.choices)}" if self.choices else f"one or more {kind}"
+        words = _type_name(self.default)
         if self.choices:
             return f"{words}, one of {', '.join(self.choices)}"
         if self.low is None:
@@ -186,7 +201,7 @@ class Parameters:
             node.declare_parameter(row.name, row.declared_default, row.descriptor(), ignore_override=True)
             self._problems[row.name] = f"{error} ({row.allowed()})"
             return
-        if isinstance(row.default, tuple) and not value:
+        if row.length and not value:
             # From a file `[]` arrives as nothing at all, and from Python as an array of bytes.
             value = ()
             node.set_parameters([Parameter(row.name, Parameter.Type.DOUBLE_ARRAY, list(value))])
@@ -218,5 +233,5 @@ class Parameters:
 
 
 def _type_name(value: Value) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", tuple: "numbers"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     return names[type(value)]

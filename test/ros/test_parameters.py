@@ -25,6 +25,9 @@ TABLE = ParameterTable(
         Row("count", 3, "Count.", low=1),
         Row("fixed", True, "Fixed.", "at start"),
         Row("box", (), "Box.", "any time", length=2),
+        Row("fingers", (0.5,), "Fingers.", "any time"),
+        Row("names", ("finger",), "Names.", "any time"),
+        Row("outputs", ("a",), "Outputs.", "any time", choices=("a", "b")),
     ]
 )
 
@@ -55,7 +58,7 @@ class Holder:
 
 def test_values_come_from_defaults_and_overrides(graph: Any) -> None:
     values = Holder(graph, speed=0.5).declared.values()
-    assert values == {"speed": 0.5, "model.path": "", "mode": "a", "count": 3, "fixed": True, "box": ()}
+    assert values == TABLE.defaults() | {"speed": 0.5}
 
 
 def test_descriptors_tell_the_range_and_the_meaning(graph: Any) -> None:
@@ -85,6 +88,13 @@ def test_descriptors_tell_the_range_and_the_meaning(graph: Any) -> None:
         ({"box": ["1", "2"]}, "box must be 2 numbers, or none, not ['1', '2']"),
         ({"box": 1.0}, "box must be 2 numbers, or none, not 1.0"),
         ({"box": "1, 2"}, "box must be 2 numbers, or none, not '1, 2'"),
+        ({"fingers": []}, "fingers must be one or more numbers, not"),
+        ({"fingers": [0.5, math.inf]}, "fingers must hold finite numbers"),
+        ({"fingers": ["a"]}, "fingers must be one or more numbers, not ['a']"),
+        ({"names": []}, "names must be one or more texts, not"),
+        ({"names": [1.0]}, "names must be one or more texts, not [1.0]"),
+        ({"names": "left"}, "names must be one or more texts, not 'left'"),
+        ({"outputs": ["a", "c"]}, "outputs must be one or more of a, b, not ['a', 'c']"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_reason_and_nothing_is_applied(
@@ -113,6 +123,23 @@ def test_an_array_may_be_whole_numbers_too_and_may_be_emptied(graph: Any, given:
     assert holder.declared.values()["box"] == (1.0, 2.0)
     assert holder.set(box=[])[0]
     assert holder.declared.values()["box"] == ()
+
+
+def test_an_array_of_one_or_more_may_have_any_length(graph: Any) -> None:
+    holder = Holder(graph)
+    assert holder.set(fingers=[1, 2, 3], names=["left", "right"], outputs=["b", "a"])[0]
+    values = holder.declared.values()
+    assert (values["fingers"], values["names"]) == ((1.0, 2.0, 3.0), ("left", "right"))
+    assert values["outputs"] == ("b", "a")
+
+
+def test_texts_may_come_from_a_file(graph: Any, tmp_path: Path) -> None:
+    path = tmp_path / "parameters.yaml"
+    path.write_text("/**:\n  ros__parameters: {outputs: [b, a], fingers: []}\n", encoding="utf-8")
+    declared = Holder(graph, cli_args=["--ros-args", "--params-file", str(path)]).declared
+    assert declared.current["outputs"] == ("b", "a")
+    assert "fingers" in declared.problem
+    assert "outputs" not in declared.problem
 
 
 @pytest.mark.parametrize(("written", "expected"), [("[]", ()), ("[1.5, 2.0]", (1.5, 2.0)), ("[1, 2]", (1.0, 2.0))])
