@@ -56,8 +56,16 @@ class ImagePreprocessor:
 
         Raises `ObservationError` where an image is something else.
         """
+        return self.normalize(self.resize(images))
+
+    def resize(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """The first half: ``(len(images), 3, size, size)`` uint8, on the CPU. Raises as calling it does."""
         resize = self._resize_exact if self._exact else self._resize_fast
-        pixels = torch.cat([resize(_checked(image)) for image in images]).to(self._device).float()
+        return torch.cat([resize(_checked(image)) for image in images])
+
+    def normalize(self, resized: Tensor) -> Tensor:
+        """The second half: ``(..., 3, size, size)`` uint8 -> the same shape in the model's type, on its device."""
+        pixels = resized.to(self._device).float()
         if self._exact:
             normalised = (pixels / 255 - self._mean) / self._std
         else:

@@ -80,10 +80,13 @@ class BaseRoboVLM(VisionLanguageModel):
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """``(B, T, 3, S, S)`` -> ``(B, T, V, D)`` in one call of the image encoder; T counts frames or cameras."""
-        tokens = self.image_features(pixels.flatten(0, 1))
-        if self.vision_resampler is not None:
-            tokens = self.vision_resampler(tokens)
-        return tokens.view(*pixels.shape[:2], *tokens.shape[1:])
+        return self.image_tokens(self.image_features(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2]))
+
+    def image_tokens(self, features: Tensor) -> Tensor:
+        """What of `encode_images` comes behind `image_features`: ``(B, T, V, D)`` -> the same, V may differ."""
+        if self.vision_resampler is None:
+            return features
+        return self.vision_resampler(features.flatten(0, 1)).unflatten(0, features.shape[:2])
 
     def encode_text(self, instruction: str) -> Tensor:
         """Token ids ``(1, T)`` of the prompt for one instruction; see `instruction_ids` for what is refused."""
@@ -218,7 +221,8 @@ class BaseRoboVLM(VisionLanguageModel):
         A ``video`` model answers for the newest step alone, ``(B, 1, N, ...)``. A discrete model gives its losses.
 
         Args:
-            static: images ``(B, W, 3, S, S)`` of the static camera, preprocessed.
+            static: images ``(B, W, 3, S, S)`` of the static camera, preprocessed, or what `image_features` makes
+                of them, ``(B, W, V, D)``.
             ids: prompts ``(B, T)``, padded on the right. Discrete: prompt and answer of every step ``(B, W, T)``.
             text_mask: like ``ids``, False on padding.
             hand: images of the hand camera, like ``static``.
@@ -226,13 +230,24 @@ class BaseRoboVLM(VisionLanguageModel):
             state: the robot's own state ``(B, W, arm_dim + 1)``.
             labels: discrete: like ``ids``, -100 where no token is to be learned.
         """
-        cameras = torch.stack([static] if hand is None else [hand, static], dim=2)
-        images = self.encode_images(cameras.flatten(0, 1))
-        images = images.view(*static.shape[:2], *images.shape[1:])
         if self.discrete:
             if labels is None:
                 raise ModelError("a discrete model is trained with labels; give them beside ids and text_mask")
-            return self._token_losses(images, ids, text_mask, labels)
+            return self._token_losses(self._images_of_windows(static, hand), ids, text_mask, labels)
+        output: ActionOutput = self.act_head(self.read_windows(static, ids, text_mask, hand, history, state))
+        return output
+
+    def read_windows(
+        self,
+        static: Tensor,
+        ids: Tensor,
+        text_mask: Tensor,
+        hand: Tensor | None = None,
+        history: tuple[Tensor, Tensor] | None = None,
+        state: Tensor | None = None,
+    ) -> Tensor:
+        """What the policy head reads of a batch of windows, ``(B, steps, n, D)``; the arguments of `forward`."""
+        images = self._images_of_windows(static, hand)
         rows = self.context.rows(images)
         steps = rows.shape[0] // static.shape[0]
         sequence = self.arrange(
@@ -245,8 +260,13 @@ class BaseRoboVLM(VisionLanguageModel):
             None if state is None else self.encode_state(state[:, -steps:].flatten(0, 1)),
         )
         hidden = self.context.run(self, sequence, steps)[:, self.read_span(sequence)]
-        output: ActionOutput = self.act_head(hidden.view(-1, steps, *hidden.shape[1:]))
-        return output
+        return hidden.view(-1, steps, *hidden.shape[1:])
+
+    def _images_of_windows(self, static: Tensor, hand: Tensor | None) -> Tensor:
+        """``(B, W, cameras, V, D)``."""
+        cameras = torch.stack([static] if hand is None else [hand, static], dim=2)
+        encode = self.encode_images if static.ndim == 5 else self.image_tokens
+        return encode(cameras.flatten(0, 1)).unflatten(0, static.shape[:2])
 
     def _token_losses(self, images: Tensor, ids: Tensor, text_mask: Tensor, labels: Tensor) -> TokenLosses:
         rows = images.flatten(0, 1).flatten(1, 2)

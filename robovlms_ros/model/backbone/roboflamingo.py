@@ -49,9 +49,9 @@ class RoboFlamingo(BaseRoboVLM):
         """See `build_llm_flamingo`."""
         return build_llm_flamingo(backbone_config)
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """``(b, 3, S, S)`` -> ``(b, 64, Dv)``, as wide as the vision tower."""
-        tokens: Tensor = self.text_tower.perceiver_resampler(self.vision_tower(pixels).last_hidden_state)
+    def project(self, patches: Tensor) -> Tensor:
+        """See `VisionLanguageModel.project`; the tokens are as wide as the vision tower."""
+        tokens: Tensor = self.text_tower.perceiver_resampler(patches)
         return tokens
 
     def arrange(self, images: Tensor, text: Tensor, *args: Any, **kwargs: Any) -> MergedSequence:

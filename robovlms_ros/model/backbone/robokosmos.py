@@ -28,9 +28,12 @@ class RoboKosMos(BaseRoboVLM):
         longest = longest_sequence(config, backbone_config.latent_query_num)
         text.max_position_embeddings = max(text.max_position_embeddings, longest)
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """``(b, 3, S, S)`` -> ``(b, 64, D)``: all patches, normalised over channels, then projected."""
+    def patch_features(self, pixels: Tensor) -> Tensor:
+        """``(b, 3, S, S)`` -> ``(b, 257, 1024)``: the class token and all patches, normalised over channels."""
         patches = self.vision_tower(pixels).last_hidden_state
-        patches = functional.normalize(self.vision_tower.post_layernorm(patches), dim=-1)
+        return functional.normalize(self.vision_tower.post_layernorm(patches), dim=-1)
+
+    def project(self, patches: Tensor) -> Tensor:
+        """``(b, 257, 1024)`` -> ``(b, 64, D)``: what the latent queries read of the patches."""
         tokens: Tensor = self.backbone.image_to_text_projection(patches)[0]
         return tokens

@@ -39,9 +39,9 @@ class RoboPaligemma(BaseRoboVLM):
         """Causal attention everywhere."""
         backbone_config.text_config.use_bidirectional_attention = False
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """``(b, 3, S, S)`` -> ``(b, (S / 14)², D)``, divided by the ``sqrt(D)`` that the whole sequence gets."""
-        tokens = self.backbone.model.multi_modal_projector(self.vision_tower(pixels).last_hidden_state)
+    def project(self, patches: Tensor) -> Tensor:
+        """See `VisionLanguageModel.project`; divided by the ``sqrt(D)`` that the whole sequence gets."""
+        tokens = self.backbone.model.multi_modal_projector(patches)
         scaled: Tensor = tokens / self.hidden_size**0.5
         return scaled
 

@@ -45,9 +45,9 @@ class RoboQwenVL(BaseRoboVLM):
         tokens: Tensor = self.vision_tower(film.reshape(b * grid * grid, -1), grid_thw=grids).pooler_output
         return tokens.view(b, -1, tokens.shape[-1])
 
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """See `BaseRoboVLM.encode_images`; two more tokens, which mark where an image starts and ends."""
-        tokens, ids = super().encode_images(pixels), self.backbone.config
+    def image_tokens(self, features: Tensor) -> Tensor:
+        """See `BaseRoboVLM.image_tokens`; two more tokens, which mark where an image starts and ends."""
+        tokens, ids = super().image_tokens(features), self.backbone.config
         marks = torch.tensor([ids.vision_start_token_id, ids.vision_end_token_id], device=tokens.device)
         start, end = self.embed_text(marks).expand(*tokens.shape[:2], 2, -1).chunk(2, dim=2)
         return torch.cat([start, tokens, end], dim=2)

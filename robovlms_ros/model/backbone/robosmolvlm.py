@@ -17,9 +17,9 @@ class RoboSmolVLM(BaseRoboVLM):
     word_embedding_path = "model.text_model.embed_tokens"
     image_mean = image_std = (0.5, 0.5, 0.5)
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """``(b, 3, S, S)`` -> ``(b, V, D)``; the connector folds neighbouring patches into one token."""
-        tokens: Tensor = self.backbone.model.connector(self.vision_tower(pixels).last_hidden_state)
+    def project(self, patches: Tensor) -> Tensor:
+        """See `VisionLanguageModel.project`; the connector folds neighbouring patches into one token."""
+        tokens: Tensor = self.backbone.model.connector(patches)
         return tokens
 
 

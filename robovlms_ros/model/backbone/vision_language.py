@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -85,9 +85,26 @@ class VisionLanguageModel(nn.Module, ABC):
         """The embedding of text tokens."""
         return self.backbone.get_submodule(self.word_embedding_path)
 
-    @abstractmethod
     def image_features(self, pixels: Tensor) -> Tensor:
-        """Preprocessed images ``(b, 3, S, S)`` -> image tokens ``(b, V, D)``, projector included."""
+        """Preprocessed images ``(b, 3, S, S)`` -> image tokens ``(b, V, D)``, projector included.
+
+        A subclass says how: with `project`, or with all of this where its parts cannot be told apart.
+        """
+        return self.project(self.patch_features(pixels))
+
+    @classmethod
+    def has_projector(cls) -> bool:
+        """Whether `image_features` is `patch_features`, then `project`."""
+        return cls.image_features is VisionLanguageModel.image_features
+
+    def patch_features(self, pixels: Tensor) -> Tensor:
+        """What the image encoder alone makes of ``(b, 3, S, S)``: ``(b, patches, Dv)``."""
+        patches: Tensor = self.vision_tower(pixels).last_hidden_state
+        return patches
+
+    def project(self, patches: Tensor) -> Tensor:
+        """``(b, patches, Dv)`` -> image tokens ``(b, V, D)``."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither project() nor image_features()")
 
     def embed_text(self, ids: Tensor) -> Tensor:
         """``(B, T)`` -> ``(B, T, D)``, without any scaling of the backbone's own."""
