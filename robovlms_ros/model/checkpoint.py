@@ -26,7 +26,7 @@ Tensors = dict[str, Tensor]
 _FOREIGN_OBJECT = re.compile(r"(?:GLOBAL|Unsupported class|Trying to instantiate class|function) ([\w.]+\.\w+)")
 _DAMAGE = (
     *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile, MemoryError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, MemoryError, AssertionError),  # torch's reader asserts
 )
 
 

@@ -248,6 +248,14 @@ def test_a_damaged_pickle_gives_tensors_or_a_clear_error(
     assert all(torch.isfinite(tensor.float()).shape == tensor.shape for tensor in tensors.values())
 
 
+def test_a_storage_that_is_named_by_no_tuple_is_a_damaged_file(tmp_path: Path) -> None:
+    torch.save({"state_dict": TENSORS}, tmp_path / "model.pt")
+    # Protocol 2, the number 1, "load the storage of that name", stop: torch meets it with an assertion.
+    rewrite_pickle(tmp_path / "model.pt", lambda content: b"\x80\x02K\x01Q.")
+    with pytest.raises(WeightsError, match="damaged"):
+        read_checkpoint(tmp_path / "model.pt")
+
+
 @pytest.mark.parametrize("reach", [{"size": 100}, {"offset": 5, "size": 3}, {"offset": -1}, {"stride": -1}])
 def test_a_tensor_that_reaches_beyond_its_data_is_refused(tmp_path: Path, reach: dict[str, int]) -> None:
     class Beyond:
