@@ -80,13 +80,15 @@ class BaseRoboVLM(VisionLanguageModel):
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """``(B, T, 3, S, S)`` -> ``(B, T, V, D)`` in one call of the image encoder; T counts frames or cameras."""
-        return self.image_tokens(self.image_features(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2]))
+        features = self.image_features(pixels.flatten(0, 1))
+        return self.image_tokens(features.view(*pixels.shape[:2], *features.shape[1:]))
 
     def image_tokens(self, features: Tensor) -> Tensor:
         """What of `encode_images` comes behind `image_features`: ``(B, T, V, D)`` -> the same, V may differ."""
         if self.vision_resampler is None:
             return features
-        return self.vision_resampler(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        tokens: Tensor = self.vision_resampler(features.flatten(0, 1))
+        return tokens.view(*features.shape[:2], *tokens.shape[1:])
 
     def encode_text(self, instruction: str) -> Tensor:
         """Token ids ``(1, T)`` of the prompt for one instruction; see `instruction_ids` for what is refused."""
@@ -266,7 +268,8 @@ class BaseRoboVLM(VisionLanguageModel):
         """``(B, W, cameras, V, D)``."""
         cameras = torch.stack([static] if hand is None else [hand, static], dim=2)
         encode = self.encode_images if static.ndim == 5 else self.image_tokens
-        return encode(cameras.flatten(0, 1)).unflatten(0, static.shape[:2])
+        images = encode(cameras.flatten(0, 1))
+        return images.view(*static.shape[:2], *images.shape[1:])
 
     def _token_losses(self, images: Tensor, ids: Tensor, text_mask: Tensor, labels: Tensor) -> TokenLosses:
         rows = images.flatten(0, 1).flatten(1, 2)
