@@ -13,7 +13,10 @@ Unit = Literal["step", "episode", "message", "file"]
 
 
 class Drop(BaseModel):
-    """One thing that was left out: ``count`` units, from ``step`` of ``episode`` on where these are known."""
+    """``count`` units that were left out, from ``step`` of ``episode`` on where these are known.
+
+    ``reason`` is the same for all of one kind, so that they can be counted; ``detail`` is this one's.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,14 +24,15 @@ class Drop(BaseModel):
     unit: Unit
     episode: str = ""
     step: int | None = None
+    detail: str = ""
     count: int = Field(default=1, ge=1)
 
     @property
     def place(self) -> str:
-        """Where it was, for people."""
-        if self.unit == "file" or not self.episode:
-            return self.episode
-        return f"episode {self.episode}" + ("" if self.step is None else f", step {self.step}")
+        """Where it was and what it was, for people."""
+        episode = f"episode {self.episode}" if self.episode and self.unit != "file" else self.episode
+        where = episode + ("" if self.step is None else f", step {self.step}")
+        return ": ".join(part for part in (where, self.detail) if part)
 
 
 class DropGroup(BaseModel):
@@ -48,9 +52,18 @@ class DropReport:
     def __init__(self, drops: Iterable[Drop] = ()) -> None:
         self.drops = list(drops)
 
-    def add(self, reason: str, unit: Unit, episode: str = "", step: int | None = None, count: int = 1) -> None:
-        """Note that ``count`` units were left out for ``reason``, which says what to do where something can be."""
-        self.drops.append(Drop(reason=reason, unit=unit, episode=episode, step=step, count=count))
+    def add(
+        self,
+        reason: str,
+        unit: Unit,
+        episode: str = "",
+        step: int | None = None,
+        *,
+        detail: str = "",
+        count: int = 1,
+    ) -> None:
+        """Note that ``count`` units were left out; see `Drop`."""
+        self.drops.append(Drop(reason=reason, unit=unit, episode=episode, step=step, detail=detail, count=count))
 
     def __len__(self) -> int:
         return len(self.drops)
