@@ -1,0 +1,228 @@
+"""Which actions become commands, and when an arm is stopped: the last stop before a controller, without ROS.
+
+``offer`` takes an action, ``tick`` lets time go on; both return what to send now. A node calls ``tick`` at
+``due_ns`` and from time to time besides. Times are nanoseconds of the ROS clock. Not thread-safe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robovlms_ros.policy.arm_command import (
+    ArmAction,
+    CommandError,
+    Pose,
+    check_action,
+    displacement,
+    limit_speed,
+)
+from robovlms_ros.policy.arm_outputs import (
+    GripperOutput,
+    GripperSettings,
+    PoseOutput,
+    PoseSettings,
+    TwistOutput,
+    TwistSettings,
+)
+
+# Stamps of a clock that is read in two places may appear to go back by less than this.
+CLOCK_JUMP_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class BridgeSettings:
+    """Everything that a user chooses; replaced as a whole. ``outputs``: any of "twist", "pose", "gripper".
+
+    ``linear`` and ``angular`` bound the speed of every command, in m/s and rad/s. ``timeout_ns`` is the time
+    without an action after which the arm is stopped, whatever the last action said.
+    """
+
+    outputs: frozenset[str] = frozenset({"twist"})
+    twist: TwistSettings = field(default_factory=TwistSettings)
+    pose: PoseSettings = field(default_factory=PoseSettings)
+    gripper: GripperSettings = field(default_factory=GripperSettings)
+    max_age_ns: int = 1_000_000_000
+    future_tolerance_ns: int = 200_000_000
+    timeout_ns: int = 1_000_000_000
+    linear: float = math.inf
+    angular: float = math.inf
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What to send now; None = nothing. ``frame`` is that of ``twist``, ``(6,)``, linear before angular."""
+
+    frame: str = ""
+    twist: NDArray[np.float64] | None = None
+    pose: Pose | None = None
+    gripper: tuple[float, ...] | None = None
+
+
+class ArmBridge:
+    """Decides, action by action and between them, what an arm is told."""
+
+    def __init__(self, settings: BridgeSettings) -> None:
+        self.counts: Counter[str] = Counter()
+        """What was refused, lost or limited, by reason."""
+        self.received = self.executed = 0
+        self.refusal = ""
+        """Why the newest action was refused; empty where it was executed."""
+        self.age_ns = 0
+        """Age of the newest executed action when it was."""
+        self.silent = False
+        """Whether motion ended because no action came in time."""
+        self._frame = ""
+        self._now_ns = 0
+        self._acted_ns: int | None = None
+        self._newest: ArmAction | None = None
+        self.settings = settings
+        self.twist = TwistOutput(settings.twist, self.counts)
+        self.pose = PoseOutput(settings.pose, self.counts)
+        self.gripper = GripperOutput(settings.gripper)
+
+    @property
+    def moving(self) -> bool:
+        """Whether the arm was told to move and not yet to stop."""
+        return self.twist.moving or self.pose.moving
+
+    @property
+    def due_ns(self) -> int | None:
+        """When the next ``tick`` has something to do; None while nothing happens by itself."""
+        times = [self.twist.due_ns, self.pose.due_ns]
+        if self._acted_ns is not None:
+            times.append(self._acted_ns + self.settings.timeout_ns)
+        return min((time for time in times if time is not None), default=None)
+
+    def apply(self, settings: BridgeSettings) -> None:
+        """Take other settings, for what comes next."""
+        self.settings = settings
+        self.twist.settings, self.pose.settings = settings.twist, settings.pose
+        self.gripper.settings = settings.gripper
+
+    def offer(self, action: ArmAction, now_ns: int) -> Commands:
+        """Execute an action from now on, or refuse it (``refusal``, ``counts``) and change nothing."""
+        stopped = self._observe_clock(now_ns)
+        self.received += 1
+        try:
+            motion = self._admit(action, now_ns)
+        except CommandError as error:
+            self.refused(error)
+            return stopped
+        self.refusal = ""
+        self.executed += 1
+        self.age_ns = now_ns - action.stamp_ns
+        self.silent = False
+        # A stop needs no supervision; only motion must be followed by something.
+        self._acted_ns = now_ns if motion.any() else None
+        self._frame = action.frame
+        outputs = self.settings.outputs
+        return Commands(
+            frame=action.frame,
+            twist=self.twist.start(motion, action.step_ns, now_ns) if "twist" in outputs else None,
+            pose=self._start_pose(action, motion, now_ns) if "pose" in outputs else None,
+            gripper=self.gripper.start(action.opening, now_ns) if "gripper" in outputs else None,
+        )
+
+    def refused(self, error: CommandError) -> None:
+        """Count an action that could not even be read."""
+        self.counts[error.kind] += 1
+        self.refusal = str(error)
+
+    def tick(self, now_ns: int) -> Commands:
+        """Return what is due now: repetitions, targets on the way, and the stop at the end of an action."""
+        stopped = self._observe_clock(now_ns)
+        if stopped.twist is not None:
+            return stopped
+        if self._acted_ns is not None and now_ns - self._acted_ns >= self.settings.timeout_ns:
+            if self.moving:
+                self.counts["watchdog stop"] += 1
+            self.silent = True
+            return self.stop()
+        return Commands(self._frame, self.twist.tick(now_ns), self.pose.tick(now_ns))
+
+    def stop(self) -> Commands:
+        """End all motion: one zero velocity if the arm was moving, and the target stays where it is."""
+        self._acted_ns = None
+        self.pose.stop()
+        return Commands(self._frame, self.twist.stop())
+
+    def _admit(self, action: ArmAction, now_ns: int) -> NDArray[np.float64]:
+        """Return the displacement to execute. Raises CommandError for an action that must not be."""
+        if now_ns <= 0:
+            raise CommandError("no clock", "there is no time yet: waiting for /clock")
+        age_ns = now_ns - action.stamp_ns
+        if -age_ns > self.settings.future_tolerance_ns:
+            raise CommandError("future stamp", f"its stamp is {-age_ns * 1e-9:.3f} s ahead of the clock")
+        # Whatever becomes of it, it has arrived: what is refused below is not lost.
+        self._follow(action)
+        if age_ns > self.settings.max_age_ns:
+            raise CommandError("stale action", f"it answers an image that is {age_ns * 1e-9:.3f} s old")
+        check_action(action)
+        if not action.frame:
+            raise CommandError("no frame", "its header names no frame")
+        tool = self._tool_for(action, now_ns) if action.absolute else None
+        seconds = action.step_ns * 1e-9
+        motion, limited = limit_speed(
+            displacement(action, tool), seconds, self.settings.linear, self.settings.angular
+        )
+        if limited:
+            self.counts["speed limited"] += 1
+        return motion
+
+    def _follow(self, action: ArmAction) -> None:
+        """Note the place of an action in its episode. Raises CommandError for one that is overtaken."""
+        newest = self._newest
+        if newest is not None and newest.episode == action.episode:
+            if action.sequence > newest.sequence:
+                lost = action.sequence - newest.sequence - 1
+                if lost:
+                    self.counts["actions lost"] += lost
+            elif action.stamp_ns <= newest.stamp_ns:
+                raise CommandError(
+                    "out of order", f"its sequence number {action.sequence} follows {newest.sequence}"
+                )
+            else:
+                # A newer image under a number that is not new: the node that counts has started again.
+                self._new_episode()
+        elif newest is not None:
+            self._new_episode()
+        self._newest = action
+
+    def _new_episode(self) -> None:
+        self.pose.reset()
+        self.gripper.reset()
+
+    def _tool_for(self, action: ArmAction, now_ns: int) -> Pose:
+        """Return where the tool is, and let the target start from there: an absolute action is not added to it."""
+        try:
+            tool = self.pose.tool(action.frame, now_ns)
+        except CommandError as error:
+            raise CommandError("absolute action", f"an absolute action needs the tool's pose: {error}") from error
+        self.pose.stop()
+        return tool
+
+    def _start_pose(self, action: ArmAction, motion: NDArray[np.float64], now_ns: int) -> Pose | None:
+        try:
+            return self.pose.start(action.frame, motion, action.step_ns, now_ns)
+        except CommandError as error:
+            # The other outputs go on: each is a way of its own to the arm.
+            self.counts[f"no target: {error.kind}"] += 1
+            return None
+
+    def _observe_clock(self, now_ns: int) -> Commands:
+        """Note the time; where it jumped back (a bag that loops), end all motion and forget the past."""
+        jumped = now_ns < self._now_ns - CLOCK_JUMP_NS
+        self._now_ns = now_ns if jumped else max(self._now_ns, now_ns)
+        if not jumped:
+            return Commands()
+        self.counts["clock jump"] += 1
+        stopped = self.stop()
+        self._newest = None
+        self._new_episode()
+        self.pose.forget_tool()
+        return stopped
