@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 in_env := source scripts/env.sh &&
 
-.PHONY: help setup demo demo-replay test lint format bench bench-memory clean
+.PHONY: help setup demo demo-replay test lint format bench bench-memory bench-node clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ test: lint ## lint, then all tests
 
 bench: setup ## time the exact speed-ups against the plain algorithm; SCALE=full for the full size
 	@$(in_env) python bench/speedups.py --scale $(or $(SCALE),quarter)
+
+bench-node: setup ## latency, freshness, shutdown and lifecycle of the vla_node against their targets (3 minutes)
+	@$(in_env) python bench/node.py --model
 
 bench-memory: setup ## memory of packing and loading a full-size model (30 GB of disk)
 	@$(in_env) python bench/load_memory.py --scale $(or $(SCALE),full)
