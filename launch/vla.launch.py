@@ -26,6 +26,12 @@ ARGUMENTS = [
     DeclareLaunchArgument("image", default_value="image", description="Topic of the static camera."),
     DeclareLaunchArgument("image_hand", default_value="image_hand", description="Topic of the hand camera."),
     DeclareLaunchArgument("instruction", default_value="instruction", description="Topic of the instruction."),
+    DeclareLaunchArgument(
+        "tool_pose", default_value="tool_pose", description="Topic of the tool's pose; see state.source."
+    ),
+    DeclareLaunchArgument(
+        "joint_states", default_value="joint_states", description="Topic of the joints; see state.gripper_joint."
+    ),
     DeclareLaunchArgument("action", default_value="action", description="Topic of the actions."),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of both nodes."),
     DeclareLaunchArgument(
@@ -96,6 +102,8 @@ def nodes(context: LaunchContext) -> list[Node]:
             action,
             ("image", given(LaunchConfiguration("image"))),
             ("image_hand", given(LaunchConfiguration("image_hand"))),
+            ("tool_pose", given(LaunchConfiguration("tool_pose"))),
+            ("joint_states", given(LaunchConfiguration("joint_states"))),
             ("instruction", given(LaunchConfiguration("instruction"))),
         ],
         **common,

@@ -82,6 +82,7 @@ def test_vla_launch_offers_the_facts_of_a_deployment() -> None:
     declared = {first_argument(call) for call in calls(VLA_LAUNCH, "DeclareLaunchArgument")}
     assert declared == {
         *("model", "policy_head", "device", "image", "image_hand", "instruction", "action", "namespace"),
+        *("tool_pose", "joint_states"),
         *("params_file", "use_sim_time", "autostart", "history", "log_level"),
     }
 
