@@ -23,3 +23,26 @@ def steady_timer(node: Node, period: float, callback: Callable[[], None]) -> Tim
     """
     clock = Clock(clock_type=ClockType.STEADY_TIME)
     return node.create_timer(period, callback, callback_group=MutuallyExclusiveCallbackGroup(), clock=clock)
+
+
+class ControlTimer:
+    """Calls ``callback`` at a period of the ROS clock that may change, in a callback group of its own.
+
+    It rests until `set_period`. Periods that the executor misses are skipped, not made up for.
+    """
+
+    def __init__(self, node: Node, callback: Callable[[], None]) -> None:
+        self._timer = node.create_timer(1.0, callback, callback_group=MutuallyExclusiveCallbackGroup())
+        self._timer.cancel()
+
+    def set_period(self, period_ns: int | None) -> None:
+        """Begin to call every ``period_ns``, if that is not so already; rest for None."""
+        if period_ns is None:
+            self._timer.cancel()
+        elif self._timer.is_canceled() or self._timer.timer_period_ns != period_ns:
+            self._timer.timer_period_ns = period_ns
+            self._timer.reset()
+
+    def destroy(self, node: Node) -> None:
+        """Give the timer back."""
+        node.destroy_timer(self._timer)

@@ -238,5 +238,5 @@ def test_limits_come_from_the_profile_unless_they_are_set_or_switched_off() -> N
 
 def test_the_horizon_counts_only_open_loop() -> None:
     values: dict[str, Any] = VLA_NODE.defaults() | {"chunk.horizon": 5}
-    assert control_settings(values, Limits()).execute_horizon == 1
-    assert control_settings(values | {"chunk.mode": "open_loop"}, Limits()).execute_horizon == 5
+    assert control_settings(values, Limits()).chunk.session_horizon == 1
+    assert control_settings(values | {"chunk.mode": "open_loop"}, Limits()).chunk.session_horizon == 5
