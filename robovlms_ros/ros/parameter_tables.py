@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from robovlms_ros.policy.chunk_settings import CHUNK_MODES, STARVATIONS, ChunkSettings
 from robovlms_ros.policy.decision import ControlSettings
 from robovlms_ros.policy.safety import Limits
 from robovlms_ros.policy.workspace import Workspace
@@ -46,24 +45,12 @@ VLA_NODE = ParameterTable([
     Row("state.gripper_closed", 0.0, "Position of that joint where the gripper is closed."),
     Row("state.gripper_open", 0.0, "Position of that joint where the gripper is open."),
     Row("enabled", True, "Whether actions are published; ~/set_enabled sets it, too.", "any time"),
-    Row("instruction.max_age", 0.0, "Seconds after which an instruction that was not repeated stops the arm until "
-        "it is; 0 = it holds until another comes.", "any time", low=0.0, high=3600.0),
-    Row("rate", 0.0, "Actions per second. Without chunk.overlap the most, paced by image stamps, 0 = one for each "
-        "image; with it the control rate, 0 = the robot profile's.", "any time", low=0.0, high=1000.0),
-    Row("chunk.mode", "first", "`first` executes the first action of each predicted chunk, `open_loop` "
-        "chunk.horizon of them, `ensemble` the weighted mean of what all chunks hold for the moment, `blend` the "
-        "newest chunk, which takes over gradually.", "any time", choices=CHUNK_MODES),
-    Row("chunk.horizon", 1, "Actions of a chunk, in `open_loop` and with overlap in `blend`, that are past before "
-        "the model runs again.", "any time", low=1, high=1000),
-    Row("chunk.overlap", False, "Whether actions leave at the control rate while the model works on the next "
-        "chunk; otherwise one leaves for each image. Not with `first`.", "any time"),
-    Row("chunk.ensemble_decay", 0.01, "m of the weights exp(-m i) of `ensemble`, i = 0 for the oldest chunk; "
-        "below 0 the newest counts most.", "any time", low=-10.0, high=10.0),
-    Row("chunk.blend_steps", 3, "Steps within which a new chunk takes over in `blend`; 0 = at once.", "any time",
-        low=0, high=1000),
-    Row("chunk.starvation", "hold", "With overlap, what happens when a chunk is used up before the next is there: "
-        "`hold` publishes nothing, `zero` an action of no motion at each step until the watchdog ends it, `stop` "
-        "one.", "any time", choices=STARVATIONS),
+    Row("rate", 0.0, "Most actions per second, paced by image stamps; 0 = one for each image.", "any time",
+        low=0.0, high=1000.0),
+    Row("chunk.mode", "first", "`first` runs the model for each action; `open_loop` executes chunk.horizon "
+        "actions of a predicted chunk before it runs again.", "any time", choices=("first", "open_loop")),
+    Row("chunk.horizon", 1, "Actions executed of each chunk in the mode `open_loop`.", "any time",
+        low=1, high=1000),
     Row("limits.enabled", True, "Whether the three limits below apply.", "any time"),
     Row("limits.translation", 0.0, "Longest translation of one action in metres; 0 = the robot profile's.",
         "any time", low=0.0, high=10.0),
@@ -110,18 +97,10 @@ def control_settings(
         max_age_ns=_nanoseconds(values["images.max_age"]),
         future_tolerance_ns=_nanoseconds(values["images.future_tolerance"]),
         rate=values["rate"],
-        chunk=ChunkSettings(
-            mode=values["chunk.mode"],
-            horizon=values["chunk.horizon"],
-            overlap=values["chunk.overlap"],
-            ensemble_decay=values["chunk.ensemble_decay"],
-            blend_steps=values["chunk.blend_steps"],
-            starvation=values["chunk.starvation"],
-        ),
+        execute_horizon=values["chunk.horizon"] if values["chunk.mode"] == "open_loop" else 1,
         limits=limits,
         watchdog_ns=_nanoseconds(values["watchdog.timeout"]),
         max_failures=values["watchdog.max_failures"],
-        instruction_max_age_ns=_nanoseconds(values["instruction.max_age"]),
         enabled=values["enabled"],
     )
 

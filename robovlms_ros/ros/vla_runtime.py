@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -22,7 +21,7 @@ from robovlms_ros.policy.safety import ACTION_DIM, check_chunk
 from robovlms_ros.policy.types import Observation
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.camera_input import CameraInput
-from robovlms_ros.ros.clock import ControlTimer, now_ns, steady_timer
+from robovlms_ros.ros.clock import now_ns, steady_timer
 from robovlms_ros.ros.diagnostics import Latencies
 from robovlms_ros.ros.image import decode_image
 from robovlms_ros.ros.inference_thread import InferenceThread
@@ -38,9 +37,6 @@ from robovlms_ros.ros.state_input import StateInput, make_states, state_inputs
 AWAITS_STATE = (Hold.NO_STATE, Hold.NO_POSE)
 WATCH_PERIOD = 0.05
 JOIN_TIMEOUT = 0.5
-# Of the last so many steps with overlap, the share without an action that is too much.
-STEPS_JUDGED = 100
-TOO_MANY_STARVED = 0.1
 
 
 class VLARuntime:
@@ -84,7 +80,6 @@ class VLARuntime:
         self.state_inputs: list[StateInput] = []
         self._last_instruction: str | None = None
         self._slow = False
-        self._starved: deque[bool] = deque(maxlen=STEPS_JUDGED)
         self._entities = self._create_entities(values)
 
     def settings(self, values: Mapping[str, Any]) -> ControlSettings:
@@ -93,8 +88,8 @@ class VLARuntime:
         settings = control_settings(values, profile.limits, profile.workspace)
         check_limits(settings.limits, values)
         chunk = self.policy.card.get("chunk")
-        if isinstance(chunk, int):
-            settings.chunk.check(chunk)
+        if isinstance(chunk, int) and settings.execute_horizon > chunk:
+            raise ValueError(f"chunk.horizon is {settings.execute_horizon} but the model predicts {chunk} actions")
         return settings
 
     # -- what the node asks for
@@ -104,7 +99,6 @@ class VLARuntime:
         with self.thread.condition:
             self.controller.restart()
         self.latency.clear()
-        self._starved.clear()
         self.thread.start()
 
     def stop_arm(self) -> None:
@@ -122,8 +116,7 @@ class VLARuntime:
         with self.thread.condition:
             if not settings.enabled:
                 self._stop_once()
-            self.controller.apply(settings)
-            self._set_pace()
+            self.controller.settings = settings
             self.thread.wake()
 
     def reset(self) -> int:
@@ -173,9 +166,6 @@ class VLARuntime:
             if values["history.source"] == "topic":
                 subscribe(ActionHistory, "action_history", self._on_history, qos.actions())
             undo.callback(node.destroy_timer, steady_timer(node, WATCH_PERIOD, self._watch))
-            self._control = ControlTimer(node, self._tick)
-            undo.callback(self._control.destroy, node)
-            self._set_pace()
             return undo.pop_all()
 
     def _card(self) -> dict[str, object]:
@@ -202,29 +192,8 @@ class VLARuntime:
                 self.thread.wake()
         return reason
 
-    def _set_pace(self) -> None:
-        overlap = self.controller.settings.chunk.overlap
-        self._control.set_period(self.controller.step_ns if overlap else None)
-
-    def _tick(self) -> None:
-        """One step of the control rate, with overlap."""
-        with self.thread.condition:
-            if not self.thread.running:
-                return
-            result = self.controller.tick(now_ns(self._node))
-            if isinstance(result, Action):
-                self._publish(result)
-                self._starved.append(result.stop)
-            elif result is Hold.STARVED and self.controller.sequence:
-                self._starved.append(True)
-            if self.controller.inference_due:
-                self.thread.wake()
-
     def _on_instruction(self, message: String) -> None:
         if message.data == self._last_instruction:
-            with self.thread.condition:
-                self.controller.hear_instruction(now_ns(self._node))
-                self.thread.wake()
             return
         self._last_instruction = message.data
         logger = self._node.get_logger()
@@ -238,7 +207,7 @@ class VLARuntime:
         with self.thread.condition:
             if not text:
                 self._stop_once()
-            if self.controller.set_instruction(text, now_ns(self._node)):
+            if self.controller.set_instruction(text):
                 logger.info(f"instruction {text[:80]!r}" if text else "empty instruction: stopped")
                 self.thread.wake()
 
@@ -257,13 +226,11 @@ class VLARuntime:
         now = now_ns(self._node)
         with self.thread.condition:
             max_age = self.controller.settings.max_age_ns * 1e-9
-            unheard = self.controller.unheard(now)
             stop = self.controller.watchdog(now)
             if stop:
                 self._publish(stop)
         if stop:
-            reason = Hold.UNHEARD.value if unheard else "stopped: no new action in time"
-            self._node.get_logger().warning(f"the arm is {reason}")
+            self._node.get_logger().warning("no new action in time: the arm is stopped")
         if self._node.lifecycle_state == "active":
             for camera in self.inputs:
                 camera.watch(now, max_age)
@@ -276,11 +243,6 @@ class VLARuntime:
 
     def _watch_latency(self) -> None:
         with self.thread.condition:
-            if self.controller.settings.chunk.overlap:
-                # Actions then are as old as their chunk; what counts is whether there was one for each step.
-                steps = len(self._starved)
-                self._slow = steps == STEPS_JUDGED and sum(self._starved) > TOO_MANY_STARVED * steps
-                return
             usual, measured = self.latency.percentile(50), len(self.latency)
             rate = self.controller.settings.rate
         allowed = 1 / rate if rate else self.space.step_duration
@@ -306,8 +268,7 @@ class VLARuntime:
         if action.stop:
             return
         self.last_published_ns = now
-        if action.timings:  # the later actions of a chunk are older by design
-            self.latency.add((now - action.stamp_ns) * 1e-9)
+        self.latency.add((now - action.stamp_ns) * 1e-9)
         for stage, seconds in action.timings.items():
             self.stages.setdefault(stage, Latencies()).add(seconds)
         if action.chunk is not None and self._chunk.get_subscription_count():
