@@ -1,0 +1,1 @@
+"""rosbag2 recordings as episodes, without a ROS installation."""
