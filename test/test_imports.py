@@ -38,10 +38,8 @@ def imported(tree: ast.AST) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(
-    "path", files("model", "data", "train", "policy", "evaluation"), ids=lambda path: str(path.name)
-)
-def test_what_runs_without_ros_never_imports_it(path: Path) -> None:
+@pytest.mark.parametrize("path", files("model", "data", "train", "policy", "sim"), ids=lambda path: str(path.name))
+def test_model_data_train_policy_and_sim_never_import_ros(path: Path) -> None:
     names = imported(ast.parse(path.read_text(encoding="utf-8")))
     assert not {
         name for name in names if name.split(".")[0] in {*ROS, "cv_bridge"} or name.startswith("robovlms_ros.ros")
@@ -67,3 +65,11 @@ def test_the_runtime_of_a_node_imports_neither_ros_nor_torch() -> None:
     modules = ["controller", "safety", "history", "instruction", "frames", "decision", "null_policy", "types"]
     loaded = modules_after("\n".join(f"import robovlms_ros.policy.{name}" for name in modules))
     assert not loaded & (ROS | HEAVY | {"pydantic", "PIL"})
+
+
+def test_the_simulator_imports_neither_ros_nor_torch() -> None:
+    pytest.importorskip("mujoco")
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in files("sim")]
+    loaded = modules_after("\n".join(f"import {name.removesuffix('.__init__')}" for name in names))
+    assert "mujoco" in loaded
+    assert not loaded & (ROS | HEAVY)

@@ -1,4 +1,4 @@
-"""The ROS clock in nanoseconds, an alarm that goes off by it, and timers that do not depend on it."""
+"""The ROS clock in nanoseconds, and timers that do not depend on it."""
 
 from __future__ import annotations
 
@@ -23,24 +23,3 @@ def steady_timer(node: Node, period: float, callback: Callable[[], None]) -> Tim
     """
     clock = Clock(clock_type=ClockType.STEADY_TIME)
     return node.create_timer(period, callback, callback_group=MutuallyExclusiveCallbackGroup(), clock=clock)
-
-
-class Alarm:
-    """Calls ``callback`` once when the ROS clock reaches the time that was ``set``."""
-
-    def __init__(self, node: Node, callback: Callable[[], None]) -> None:
-        self._timer = node.create_timer(1.0, self._ring)
-        self._timer.cancel()
-        self._callback = callback
-
-    def set(self, due_ns: int | None, now_ns: int) -> None:
-        """Go off at ``due_ns``, or not at all with None; what was set before is forgotten."""
-        if due_ns is None:
-            self._timer.cancel()
-            return
-        self._timer.timer_period_ns = max(1, due_ns - now_ns)
-        self._timer.reset()
-
-    def _ring(self) -> None:
-        self._timer.cancel()
-        self._callback()

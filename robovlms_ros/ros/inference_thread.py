@@ -118,8 +118,8 @@ class InferenceThread:
                 if not self._running:
                     return
                 action = self._controller.commit(request, chunk, self._now())
-                self.hold = None if isinstance(action, Action) else action
                 if isinstance(action, Action):
+                    self.hold = None
                     self._publish(action)
 
     def _fail(self, request: Request, error: Exception) -> None:

@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.duration import Duration
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from robovlms_ros.policy.controller import Controller
-from robovlms_ros.policy.decision import Action, ControlSettings, Hold
+from robovlms_ros.policy.decision import Action, ControlSettings
 from robovlms_ros.policy.frames import Frame
 from robovlms_ros.policy.instruction import InstructionError, clean_instruction
-from robovlms_ros.policy.safety import ACTION_DIM, check_chunk
+from robovlms_ros.policy.safety import check_chunk
 from robovlms_ros.policy.types import Observation
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.camera_input import CameraInput
@@ -29,12 +27,8 @@ from robovlms_ros.ros.interfaces import ActionHistory, VLAAction, VLAActionChunk
 from robovlms_ros.ros.lifecycle import ManagedNode
 from robovlms_ros.ros.messages import ActionSpace, MessageError, action_message, chunk_message, history_window
 from robovlms_ros.ros.parameter_tables import control_settings, sync_slop_ns
-from robovlms_ros.ros.policy_fit import STATE_DIM, check_limits, needs_state, wrong_width
 from robovlms_ros.ros.policy_loader import RobotPolicy
-from robovlms_ros.ros.state_input import StateInput, make_states, state_inputs
 
-# Held images go on when the state comes; without one waiting, a state of 1000 Hz must not wake the thread.
-AWAITS_STATE = (Hold.NO_STATE, Hold.NO_POSE)
 WATCH_PERIOD = 0.05
 JOIN_TIMEOUT = 0.5
 
@@ -66,8 +60,6 @@ class VLARuntime:
             sync_slop_ns=sync_slop_ns(values),
             history_length=values["history.length"],
             internal_history=values["history.source"] == "internal",
-            states=make_states(values),
-            needs_state=needs_state(policy),
         )
         self.thread = InferenceThread(
             self.controller, lambda: now_ns(node), self._publish, self._on_dropped, give_up
@@ -77,16 +69,13 @@ class VLARuntime:
         self.latency = Latencies()
         self.stages: dict[str, Latencies] = {}
         self.inputs: list[CameraInput] = []
-        self.state_inputs: list[StateInput] = []
         self._last_instruction: str | None = None
         self._slow = False
         self._entities = self._create_entities(values)
 
     def settings(self, values: Mapping[str, Any]) -> ControlSettings:
         """Return the settings that ``values`` make. Raises ValueError where they do not fit the model."""
-        profile = self.policy.profile
-        settings = control_settings(values, profile.limits, profile.workspace)
-        check_limits(settings.limits, values)
+        settings = control_settings(values, self.policy.profile.limits)
         chunk = self.policy.card.get("chunk")
         if isinstance(chunk, int) and settings.execute_horizon > chunk:
             raise ValueError(f"chunk.horizon is {settings.execute_horizon} but the model predicts {chunk} actions")
@@ -155,9 +144,6 @@ class VLARuntime:
             for camera in self.cameras:
                 self.inputs.append(CameraInput(node, camera, values, self._offer))
                 undo.callback(self.inputs[-1].destroy)
-            self.state_inputs += state_inputs(node, values, self.space.frame, self._offer_state)
-            for state_input in self.state_inputs:
-                undo.callback(state_input.destroy)
             # A latched instruction needs a transient-local subscription, which hears nothing of a volatile
             # publisher (`ros2 topic pub`): so there are two, and the handler is idempotent.
             unheard = qos.on_mismatch(lambda: None)
@@ -182,13 +168,6 @@ class VLARuntime:
         with self.thread.condition:
             reason = self.controller.offer(camera, frame, now)
             if reason is None:
-                self.thread.wake()
-        return reason
-
-    def _offer_state(self, part: str, stamp_ns: int, numbers: NDArray[np.float64], now: int) -> str | None:
-        with self.thread.condition:
-            reason = self.controller.offer_state(part, stamp_ns, numbers, now)
-            if reason is None and self.thread.hold in AWAITS_STATE:
                 self.thread.wake()
         return reason
 
@@ -286,12 +265,8 @@ def used_cameras(policy: RobotPolicy, values: Mapping[str, Any]) -> tuple[str, .
 def warm_up(policy: RobotPolicy, cameras: tuple[str, ...]) -> None:
     """Run a step on black images, so that the first real one is not slow (imports, memory), and check the result.
 
-    Raises ValueError where it predicts something that must not become motion, and what the policy raises.
+    Raises ActionError where it predicts something that must not become motion, and what the policy raises.
     """
     black = decode_image(Image(height=480, width=640, step=640 * 3, encoding="rgb8", data=bytes(480 * 640 * 3)))
     images = {camera: black if camera in cameras else None for camera in policy.cameras}
-    state = np.zeros(STATE_DIM) if needs_state(policy) else None
-    chunk = policy.session().step(Observation(images, "warm up", state))
-    if chunk.actions.ndim == 2 and chunk.actions.shape[1] != ACTION_DIM:
-        raise ValueError(wrong_width(chunk.actions.shape[1]))
-    check_chunk(chunk)
+    check_chunk(policy.session().step(Observation(images=images, instruction="warm up")))

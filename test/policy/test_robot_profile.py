@@ -17,7 +17,7 @@ from robovlms_ros.model.config_reader import read_config
 from robovlms_ros.model.errors import ProfileError
 from robovlms_ros.policy.robot_profile import RobotProfile, load_profile
 
-ROBOTS = ("calvin", "widowx_bridge", "google_robot")
+ROBOTS = ("calvin", "widowx_bridge", "google_robot", "tabletop")
 EDGES = np.array([[-1.0] * 7, [0.0] * 7, [1.0] * 7], np.float32)
 
 

@@ -134,7 +134,7 @@ def test_wrong_options_list_the_right_ones(golden_checkpoint: Path, options: dic
 
 
 def test_an_unknown_robot_lists_the_known_ones(golden_checkpoint: Path) -> None:
-    with pytest.raises(ProfileError, match="calvin, google_robot, widowx_bridge"):
+    with pytest.raises(ProfileError, match="calvin, google_robot, tabletop, widowx_bridge"):
         VLAPolicy.from_upstream(CONFIG, golden_checkpoint, robot="r2d2")
 
 

@@ -1,0 +1,48 @@
+"""Episodes to look at: both cameras side by side under the instruction, as a GIF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from robovlms_ros.policy.types import Observation
+from robovlms_ros.sim.scene import CAMERAS, STEP_DURATION
+
+CAPTION_HEIGHT = 28
+_GAP = 4
+_INK, _PAPER = (240, 240, 240), (32, 34, 38)
+# The last frame stays for so long (seconds), so that one sees how it ended.
+_PAUSE = 1.0
+
+
+def panel(observation: Observation, size: int, caption: str | None = None) -> NDArray[np.uint8]:
+    """What the cameras of an observation see, each scaled to ``size`` pixels, under ``caption``.
+
+    Without a caption under the instruction. Returns ``(height, width, 3)`` RGB.
+    """
+    views = [view for name in CAMERAS if (view := observation.images.get(name)) is not None]
+    sheet = Image.new("RGB", (len(views) * (size + _GAP) - _GAP, size + CAPTION_HEIGHT), _PAPER)
+    for index, view in enumerate(views):
+        # Enlarged pixels stay squares: one sees what the policy sees.
+        scaled = Image.fromarray(view).resize((size, size), Image.Resampling.NEAREST)
+        sheet.paste(scaled, (index * (size + _GAP), CAPTION_HEIGHT))
+    text = observation.instruction if caption is None else caption
+    ImageDraw.Draw(sheet).text((8, 6), text, fill=_INK, font=ImageFont.load_default(14))
+    return np.asarray(sheet)
+
+
+def write_gif(path: Path, frames: Sequence[NDArray[np.uint8]], seconds: float = STEP_DURATION) -> None:
+    """Frames ``(H, W, 3)`` RGB, each shown for ``seconds``, the last for a second, as an endless animation.
+
+    GIF knows hundredths of a second only, so the pace is that of the robot within a tenth.
+    """
+    # One palette for all frames, or flat surfaces flicker.
+    palette = Image.fromarray(np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]])).quantize(255)
+    images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    shown = [round(seconds * 100) * 10] * len(images)
+    shown[-1] = round(_PAUSE * 1000)
+    images[0].save(path, save_all=True, append_images=images[1:], duration=shown, loop=0)
