@@ -1,9 +1,9 @@
-"""Backbones and policy heads from outside this package.
+"""Backbones, policy heads and auxiliary heads of training from outside this package.
 
-An installed distribution offers them as entry points of the groups ``robovlms_ros.backbones`` and
-``robovlms_ros.policy_heads``, which are imported when a configuration asks for them. A folder of Python files
-offers them with `register_backbone` and `register_policy_head`; nothing is read from a folder that the user has
-not named, with `PluginManager.load_folder` or in the environment variable ``ROBOVLMS_PLUGINS``.
+An installed distribution offers them as entry points of the groups ``robovlms_ros.backbones``,
+``robovlms_ros.policy_heads`` and ``robovlms_ros.auxiliary_heads``, which are imported when a configuration asks
+for them. A folder of Python files offers them with `register_backbone` and its siblings; nothing is read from a
+folder that the user has not named, with `PluginManager.load_folder` or in the variable ``ROBOVLMS_PLUGINS``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any, Literal, TypeVar
 from robovlms_ros.model.errors import ConfigError
 
 logger = logging.getLogger(__name__)
-Kind = Literal["backbone", "policy_head"]
+Kind = Literal["backbone", "policy_head", "auxiliary_head"]
 Class = TypeVar("Class", bound=type)
 
 FOLDERS_VARIABLE = "ROBOVLMS_PLUGINS"
 ENTRY_POINT_GROUPS: Mapping[Kind, str] = {
     "backbone": "robovlms_ros.backbones",
     "policy_head": "robovlms_ros.policy_heads",
+    "auxiliary_head": "robovlms_ros.auxiliary_heads",
 }
 
 
@@ -47,7 +48,8 @@ class PluginManager:
         """Offer ``cls`` under a name for configurations. `ConfigError` where another class has the name."""
         from robovlms_ros.model.registry import BACKBONES, POLICY_HEADS
 
-        if name in (BACKBONES if kind == "backbone" else POLICY_HEADS):
+        own: Mapping[Kind, Mapping[str, str]] = {"backbone": BACKBONES, "policy_head": POLICY_HEADS}
+        if name in own.get(kind, ()):
             raise ConfigError(f"{kind} {name!r} is the name of one that comes with robovlms_ros; choose another")
         taken = self._classes.setdefault((kind, name), cls)
         if taken is not cls:
@@ -110,6 +112,11 @@ def register_backbone(name: str) -> Callable[[Class], Class]:
 def register_policy_head(name: str) -> Callable[[Class], Class]:
     """Class decorator for a plugin file: offer a `BasePolicyHead` as ``act_head.type``."""
     return _decorator("policy_head", name)
+
+
+def register_auxiliary_head(name: str) -> Callable[[Class], Class]:
+    """Class decorator for a plugin file: offer a `robovlms_ros.train.auxiliary.AuxiliaryHead`."""
+    return _decorator("auxiliary_head", name)
 
 
 def _decorator(kind: Kind, name: str) -> Callable[[Class], Class]:

@@ -21,6 +21,7 @@ from robovlms_ros.model.policy_head.base_policy import ActionOutput
 from robovlms_ros.model.policy_head.fc import FCDecoder
 from robovlms_ros.parity.comparison import Comparison
 from robovlms_ros.parity.golden import GoldenFolder
+from robovlms_ros.train.schedules import Schedule
 
 # For pure functions of numbers.
 EXACT = 1e-6
@@ -81,6 +82,12 @@ def _losses(found: Comparison, values: Values, golden: GoldenFolder) -> None:
         found.close("losses", torch.stack([part.double() for part in losses]), values[expected], EXACT)
 
 
+def _schedule(found: Comparison, values: Values, golden: GoldenFolder) -> None:
+    half_cosine = Schedule("half-cosine", total=100, warmup=10, min_scale=0.01)
+    made = [half_cosine(step) for step in range(len(values["lr_halfcos"]))]
+    found.close("half-cosine", made, values["lr_halfcos"], EXACT)
+
+
 def _action_encoder(found: Comparison, values: Values, golden: GoldenFolder) -> None:
     prefix = "actenc_w/"
     weights = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in values.items() if k.startswith(prefix)}
@@ -103,6 +110,7 @@ _GROUPS = {
     "rotations": _Group(r"euler|rotm|euler_back", _rotations),
     "random shift": _Group(r"shift_\w+", _shift),
     "loss": _Group(r"loss_\w+", _losses),
+    "learning rate": _Group(r"lr_halfcos", _schedule),
     "action encoder": _Group(r"actenc_.+", _action_encoder),
 }
 

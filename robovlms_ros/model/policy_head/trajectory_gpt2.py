@@ -48,6 +48,7 @@ class Attention(nn.Module):
         super().__init__()
         self.c_attn = Conv1D(width, 3 * width)
         self.c_proj = Conv1D(width, width)
+        self.attention_dropout = _DROPOUT
         self.resid_dropout = nn.Dropout(_DROPOUT)
         self.register_load_state_dict_pre_hook(_drop_buffers)  # type: ignore[no-untyped-call]
 
@@ -61,7 +62,7 @@ class Attention(nn.Module):
         )
         if past is not None:
             key, value = torch.cat([past.keys, key], dim=2), torch.cat([past.values, value], dim=2)
-        dropout = _DROPOUT if self.training else 0.0
+        dropout = self.attention_dropout if self.training else 0.0
         out = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=past is None)
         out = self.resid_dropout(self.c_proj(out.transpose(1, 2).flatten(2)))
         return out, KeyValues(key, value)

@@ -4,34 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+from tiny_clip import write_clip
 
 from robovlms_ros.model.errors import ConfigError
 from robovlms_ros.model.text_encoder.clip_text_encoder import ClipNormHead, ClipTextEncoder
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    words = ["<|startoftext|>", "<|endoftext|>", *LETTERS, *(f"{letter}</w>" for letter in LETTERS)]
-    tokenizer = CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[])
-    tokenizer.save_pretrained(tmp_path)
-    torch.manual_seed(0)
-    config = CLIPTextConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        intermediate_size=32,
-        projection_dim=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=12,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    CLIPTextModelWithProjection(config).save_pretrained(tmp_path)
-    return tmp_path
+    return write_clip(tmp_path)
 
 
 def test_features_have_length_one(folder: Path) -> None:

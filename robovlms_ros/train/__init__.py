@@ -1,0 +1,1 @@
+"""Training: from recorded episodes to a packed model. See docs/training.md."""

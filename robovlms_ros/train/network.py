@@ -1,0 +1,123 @@
+"""Model, losses and auxiliary heads as one module, so that a wrapper for many processes sees one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
+from robovlms_ros.model.errors import ConfigError
+from robovlms_ros.model.policy_head.base_policy import ActionOutput
+from robovlms_ros.policy.preprocess import ImagePreprocessor
+from robovlms_ros.train.auxiliary import AuxiliaryHead
+from robovlms_ros.train.batch import Batch
+from robovlms_ros.train.features import Level
+from robovlms_ros.train.losses import LossSettings, continuous_losses, discrete_losses, scored
+
+
+class TrainingNetwork(nn.Module):
+    """A batch in, losses out.
+
+    Args:
+        vla: the model.
+        preprocess: normalises its images.
+        loss: the action loss.
+        auxiliary: further heads by name, each with the weight of its loss.
+        kept: what the batches hold in the place of images.
+        dropout: whether the network's own dropouts are used.
+    """
+
+    def __init__(
+        self,
+        vla: BaseRoboVLM,
+        preprocess: ImagePreprocessor,
+        loss: LossSettings | None = None,
+        auxiliary: Mapping[str, tuple[AuxiliaryHead, float]] | None = None,
+        kept: Level | None = None,
+        dropout: bool = True,
+    ) -> None:
+        super().__init__()
+        self.vla = vla
+        self.auxiliary = nn.ModuleDict({name: head for name, (head, _) in (auxiliary or {}).items()})
+        self.kept = kept
+        self._weights = {name: weight for name, (_, weight) in (auxiliary or {}).items()}
+        self._preprocess = preprocess
+        self._loss = loss or LossSettings()
+        self._newest_only = vla.head_config.history_type == "video" and not vla.discrete
+        if vla.discrete and (self.auxiliary or self._loss.pose != "huber"):
+            raise ConfigError("a model with discrete actions is trained on words alone; remove the other losses")
+        if vla.head_config.type == "PredefinedDecoder" and self._loss.pose != "huber":
+            raise ConfigError("a PredefinedDecoder is trained to choose; remove loss.pose")
+        if not dropout:
+            remove_dropout(self)
+
+    def train(self, mode: bool = True) -> TrainingNetwork:
+        """As any module; but what of the image path is frozen stays in evaluation mode, without dropout."""
+        super().train(mode)
+        language = set(self.vla.text_tower.modules())
+        for module in self.vla.backbone.modules():
+            if module not in language and not any(weight.requires_grad for weight in module.parameters()):
+                module.training = False
+        return self
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars, see `robovlms_ros.train.losses`; ``loss`` is the one to minimise."""
+        static, hand = self.images(batch.static), None if batch.hand is None else self.images(batch.hand)
+        if self.vla.discrete:
+            return discrete_losses(self.vla(static, batch.ids, batch.text_mask, hand, labels=batch.labels))
+        features = self._features(batch, static, hand)
+        parts = continuous_losses(self.vla.act_head, _full(self.vla.act_head(features)), batch, self._loss)
+        for name, head in self.auxiliary.items():
+            parts[f"aux_{name}"] = head(features, batch)
+            parts["loss"] = parts["loss"] + self._weights[name] * parts[f"aux_{name}"]
+        return parts
+
+    def predict(self, batch: Batch) -> ActionOutput:
+        """The chunk of every step of every window, ``(B, W, N, ...)``; for a continuous model."""
+        static, hand = self.images(batch.static), None if batch.hand is None else self.images(batch.hand)
+        return _full(self.vla.act_head(self._features(batch, static, hand)))
+
+    def scored(self, batch: Batch) -> int:
+        """How many targets the means of `forward` are taken over."""
+        return scored(batch, self._newest_only)
+
+    def images(self, given: Tensor) -> Tensor:
+        """What a batch holds of one camera -> what the model takes: images, or image tokens."""
+        if given.ndim == 5:
+            return self._preprocess.normalize(given) if given.dtype == torch.uint8 else given
+        given = given.to(self.vla.dtype)
+        if self.kept == "tokens":
+            return given
+        tokens = self.vla.project(given.flatten(0, 1))
+        return tokens.view(*given.shape[:2], *tokens.shape[1:])
+
+    def _features(self, batch: Batch, static: Tensor, hand: Tensor | None) -> Tensor:
+        encoder, state = self.vla.act_encoder, self.vla.config.state_encoder
+        history = None
+        if encoder is not None:
+            assert batch.history is not None
+            assert batch.history_valid is not None
+            history = batch.history, batch.history_valid
+        return self.vla.read_windows(
+            *(static, batch.ids, batch.text_mask, hand, history),
+            None if state is None else batch.state,
+        )
+
+
+def remove_dropout(module: nn.Module) -> None:
+    """Set every dropout below ``module`` to 0: those that are modules, and the numbers that transformers keeps."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.dropout._DropoutNd):
+            part.p = 0.0
+        for name, value in vars(part).items():
+            # Idefics calls one of them "config".
+            if ("dropout" in name or name == "config") and isinstance(value, float):
+                setattr(part, name, 0.0)
+
+
+def _full(output: ActionOutput) -> ActionOutput:
+    """In float32, whatever the network computed in: losses are differences of almost equal numbers."""
+    gripper, scores = (None if part is None else part.float() for part in (output.gripper, output.scores))
+    return ActionOutput(output.pose.float(), gripper, scores)

@@ -1,0 +1,70 @@
+"""Small training sets and models: noise images, so that every step looks different, and actions to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from robovlms_ros.data.episodes import ArrayEpisode, MemorySource
+from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
+from robovlms_ros.policy.preprocess import ImagePreprocessor
+from robovlms_ros.policy.robot_profile import RobotProfile, load_profile
+from robovlms_ros.train.episode_table import Needs, read_table
+from robovlms_ros.train.text_rows import text_rows
+from robovlms_ros.train.window_dataset import WindowDataset, WindowSettings
+
+CALVIN = load_profile("calvin")
+INSTRUCTIONS = ("pick up the red block", "open the drawer")
+
+
+def make_episode(
+    number: int = 0,
+    steps: int = 6,
+    *,
+    instruction: str | None = None,
+    cameras: Sequence[str] = ("static",),
+    size: int = 28,
+    step_duration: float = CALVIN.step_duration,
+) -> ArrayEpisode:
+    """Actions of a robot with the profile ``calvin``: at most 0.6 of its unit, gripper open or closed."""
+    random = np.random.default_rng((7, number))
+    actions = np.empty((steps, 7))
+    actions[:, :3] = random.uniform(-0.6, 0.6, (steps, 3)) * CALVIN.units.translation
+    actions[:, 3:6] = random.uniform(-0.6, 0.6, (steps, 3)) * CALVIN.units.rotation
+    actions[:, 6] = random.integers(0, 2, steps)
+    states = np.concatenate([random.uniform(-1, 1, (steps, 6)), actions[:, 6:]], axis=1)
+    images = {name: random.integers(0, 256, (steps, size, size, 3), dtype=np.uint8) for name in cameras}
+    text = INSTRUCTIONS[number % len(INSTRUCTIONS)] if instruction is None else instruction
+    return ArrayEpisode(f"e{number}", text, step_duration, actions, images, states)
+
+
+def make_source(
+    episodes: int = 8, steps: int | Sequence[int] = 6, cameras: Sequence[str] = ("static",)
+) -> MemorySource:
+    """A source of `make_episode`, in the frame of the profile ``calvin``."""
+    lengths = [steps] * episodes if isinstance(steps, int) else steps
+    made = [make_episode(n, length, cameras=cameras) for n, length in enumerate(lengths)]
+    return MemorySource("memory", made, "rpy", CALVIN.frame)
+
+
+def needs(model: BaseRoboVLM, profile: RobotProfile = CALVIN, **changes: Any) -> Needs:
+    """What ``model`` needs of an episode."""
+    return Needs(
+        profile=profile.for_model(model.config),
+        cameras=("static", "hand") if model.config.use_hand_rgb else ("static",),
+        instruction_ids=text_rows(model.config, model.tokenizer).prompt,
+        with_gripper=model.head_config.with_gripper,
+        **{"states": model.config.state_encoder is not None} | changes,
+    )
+
+
+def make_dataset(
+    model: BaseRoboVLM, source: MemorySource, settings: WindowSettings | None = None, **changes: Any
+) -> WindowDataset:
+    """The windows of ``source`` for ``model``."""
+    config = model.config
+    preprocess = ImagePreprocessor(config.image_size, model.image_mean, model.image_std)
+    table = read_table([source], needs(model, **changes))
+    return WindowDataset([source], table, config, text_rows(config, model.tokenizer), preprocess, settings)
