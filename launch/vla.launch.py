@@ -2,6 +2,11 @@
 
     ros2 launch robovlms_ros vla.launch.py model:=/path/to/packed image:=/camera/image_raw action:=/arm/command
 
+and with a bridge to an arm's controller, here MoveIt Servo:
+
+    ros2 launch robovlms_ros vla.launch.py model:=/path/to/packed image:=/camera/image_raw \
+        arm_bridge:=true twist:=/servo_node/delta_twist_cmds
+
 Arguments are facts about the deployment; tuning belongs into the parameter file (params_file:=).
 """
 
@@ -26,10 +31,24 @@ ARGUMENTS = [
     DeclareLaunchArgument("image", default_value="image", description="Topic of the static camera."),
     DeclareLaunchArgument("image_hand", default_value="image_hand", description="Topic of the hand camera."),
     DeclareLaunchArgument("instruction", default_value="instruction", description="Topic of the instruction."),
-    DeclareLaunchArgument("action", default_value="action", description="Topic of the actions."),
-    DeclareLaunchArgument("namespace", default_value="", description="Namespace of both nodes."),
     DeclareLaunchArgument(
-        "params_file", default_value=str(SHARE / "config" / "vla.yaml"), description="Parameters of both nodes."
+        "tool_pose", default_value="tool_pose", description="Topic of the tool's pose; for state.source and pose."
+    ),
+    DeclareLaunchArgument(
+        "joint_states", default_value="joint_states", description="Topic of the joints; see state.gripper_joint."
+    ),
+    DeclareLaunchArgument("action", default_value="action", description="Topic of the actions."),
+    DeclareLaunchArgument(
+        "arm_bridge", default_value="false", choices=SWITCH[1:], description="Start arm_bridge_node, too."
+    ),
+    # A topic switches its output on; with none the outputs are those of params_file.
+    DeclareLaunchArgument("twist", default_value="", description="Topic of the bridge's velocities."),
+    DeclareLaunchArgument("pose", default_value="", description="Topic of the bridge's target poses."),
+    DeclareLaunchArgument("array", default_value="", description="Topic of the bridge's array of numbers."),
+    DeclareLaunchArgument("trajectory", default_value="", description="Topic of the bridge's finger trajectory."),
+    DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes."),
+    DeclareLaunchArgument(
+        "params_file", default_value=str(SHARE / "config" / "vla.yaml"), description="Parameters of all nodes."
     ),
     DeclareLaunchArgument(
         "use_sim_time", default_value="", choices=SWITCH, description="Follow /clock; '' = params_file's."
@@ -62,18 +81,19 @@ def fastdds_profile() -> list[SetEnvironmentVariable]:
 
 
 def nodes(context: LaunchContext) -> list[Node]:
-    """Build both nodes; an empty argument leaves the parameter file's value alone."""
+    """Build the nodes asked for; an empty argument leaves the parameter file's value alone."""
 
     def given(configuration: LaunchConfiguration) -> str:
         return configuration.perform(context)
 
-    def overrides(**values: str) -> dict[str, str | bool]:
-        typed = {"true": True, "false": False}
-        return {name.replace("__", "."): typed.get(value, value) for name, value in values.items() if value}
+    def overrides(**values: str | list[str]) -> dict[str, str | list[str] | bool]:
+        named = {name.replace("__", "."): value for name, value in values.items() if value}
+        return {name: value == "true" if value in SWITCH else value for name, value in named.items()}
 
     params_file = given(LaunchConfiguration("params_file"))
     clock = overrides(use_sim_time=given(LaunchConfiguration("use_sim_time")))
     action = ("action", given(LaunchConfiguration("action")))
+    tool_pose = ("tool_pose", given(LaunchConfiguration("tool_pose")))
     common = {
         "package": "robovlms_ros",
         "namespace": given(LaunchConfiguration("namespace")),
@@ -96,6 +116,8 @@ def nodes(context: LaunchContext) -> list[Node]:
             action,
             ("image", given(LaunchConfiguration("image"))),
             ("image_hand", given(LaunchConfiguration("image_hand"))),
+            tool_pose,
+            ("joint_states", given(LaunchConfiguration("joint_states"))),
             ("instruction", given(LaunchConfiguration("instruction"))),
         ],
         **common,
@@ -103,7 +125,32 @@ def nodes(context: LaunchContext) -> list[Node]:
     history = Node(
         executable="action_history_node", parameters=[params_file, clock], remappings=[action], **common
     )
-    return [vla, history] if given(LaunchConfiguration("history")) == "true" else [vla]
+    commands = {
+        "twist": given(LaunchConfiguration("twist")),
+        "pose": given(LaunchConfiguration("pose")),
+        "array": given(LaunchConfiguration("array")),
+        "trajectory": given(LaunchConfiguration("trajectory")),
+    }
+    bridge = Node(
+        executable="arm_bridge_node",
+        parameters=[
+            params_file,
+            clock,
+            overrides(outputs=[output for output, topic in commands.items() if topic]),
+        ],
+        remappings=[
+            action,
+            tool_pose,
+            ("twist", commands["twist"] or "twist"),
+            ("target_pose", commands["pose"] or "target_pose"),
+            ("array", commands["array"] or "array"),
+            ("trajectory", commands["trajectory"] or "trajectory"),
+        ],
+        **common,
+    )
+    history_wanted = given(LaunchConfiguration("history")) == "true"
+    bridge_wanted = given(LaunchConfiguration("arm_bridge")) == "true"
+    return [vla, *[history] * history_wanted, *[bridge] * bridge_wanted]
 
 
 def absolute(path: str) -> str:

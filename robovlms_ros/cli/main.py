@@ -7,6 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
+from robovlms_ros.cli.data import app as data
 from robovlms_ros.cli.demo_replay import demo_replay
 from robovlms_ros.cli.inspect import inspect
 from robovlms_ros.cli.pack import pack
@@ -27,6 +28,7 @@ app.command()(inspect)
 app.command()(untrained)
 app.command()(parity)
 app.command()(demo_replay)
+app.add_typer(data, name="data")
 
 
 def main() -> None:

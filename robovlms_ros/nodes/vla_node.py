@@ -18,6 +18,7 @@ from robovlms_ros.ros.help import Endpoint, help_text, wants_help
 from robovlms_ros.ros.lifecycle import ManagedNode
 from robovlms_ros.ros.parameter_tables import VLA_NODE, control_settings
 from robovlms_ros.ros.parameters import Parameters
+from robovlms_ros.ros.policy_fit import check_policy
 from robovlms_ros.ros.policy_loader import PolicyFactory, load_policy, unload
 from robovlms_ros.ros.run import run
 from robovlms_ros.ros.vla_runtime import VLARuntime, used_cameras, warm_up
@@ -27,6 +28,8 @@ ENDPOINTS = (
     Endpoint("image", "subscribes", "sensor_msgs/msg/Image", "the static camera; see images.transport"),
     Endpoint("image_hand", "subscribes", "sensor_msgs/msg/Image", "the hand camera, for models that take one"),
     Endpoint("instruction", "subscribes", "std_msgs/msg/String", "what to do, latched or not; empty = stop"),
+    Endpoint("tool_pose", "subscribes", "geometry_msgs/msg/PoseStamped", "the tool; see state.source"),
+    Endpoint("joint_states", "subscribes", "sensor_msgs/msg/JointState", "the gripper; see state.gripper_joint"),
     Endpoint("action_history", "subscribes", "robovlms_ros/msg/ActionHistory", "from action_history_node"),
     Endpoint("action", "publishes", "robovlms_ros/msg/VLAAction", "one per step, stamped as its image"),
     Endpoint("action_chunk", "publishes", "robovlms_ros/msg/VLAActionChunk", "all predicted actions"),
@@ -70,6 +73,7 @@ class VLANode(ManagedNode):
         """Load the model, try it, and create the topics."""
         values = self._declared.values()
         policy = self._policy_factory(values)
+        check_policy(policy, values)
         warm_up(policy, used_cameras(policy, values))
         self._runtime = VLARuntime(self, policy, values, self._give_up)
         card = policy.card

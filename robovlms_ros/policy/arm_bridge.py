@@ -70,16 +70,19 @@ class ArmBridge:
         self.counts: Counter[str] = Counter()
         """What was refused, lost or limited, by reason."""
         self.received = self.executed = 0
-        self.refusal = ""
-        """Why the newest action was refused; empty where it was executed."""
+        self.newest: ArmAction | None = None
+        """The action that arrived last, of those that were in order."""
+        self.refusal: CommandError | None = None
+        """Why the last action was refused; None where it was executed."""
+        self.executed_ns: int | None = None
+        """When the last action was executed."""
         self.age_ns = 0
-        """Age of the newest executed action when it was."""
+        """How old its image was then."""
         self.silent = False
         """Whether motion ended because no action came in time."""
         self._frame = ""
         self._now_ns = 0
         self._acted_ns: int | None = None
-        self._newest: ArmAction | None = None
         self.settings = settings
         self.twist = TwistOutput(settings.twist, self.counts)
         self.pose = PoseOutput(settings.pose, self.counts)
@@ -89,6 +92,11 @@ class ArmBridge:
     def moving(self) -> bool:
         """Whether the arm was told to move and not yet to stop."""
         return self.twist.moving or self.pose.moving
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the last action asked for motion, so that another must follow in time."""
+        return self._acted_ns is not None
 
     @property
     def due_ns(self) -> int | None:
@@ -107,16 +115,13 @@ class ArmBridge:
     def offer(self, action: ArmAction, now_ns: int) -> Commands:
         """Execute an action from now on, or refuse it (``refusal``, ``counts``) and change nothing."""
         stopped = self._observe_clock(now_ns)
-        self.received += 1
         try:
             motion = self._admit(action, now_ns)
         except CommandError as error:
-            self.refused(error)
+            self.refuse(error)
             return stopped
-        self.refusal = ""
-        self.executed += 1
-        self.age_ns = now_ns - action.stamp_ns
-        self.silent = False
+        self.received, self.executed, self.refusal, self.silent = self.received + 1, self.executed + 1, None, False
+        self.executed_ns, self.age_ns = now_ns, now_ns - action.stamp_ns
         # A stop needs no supervision; only motion must be followed by something.
         self._acted_ns = now_ns if motion.any() else None
         self._frame = action.frame
@@ -128,10 +133,11 @@ class ArmBridge:
             gripper=self.gripper.start(action.opening, now_ns) if "gripper" in outputs else None,
         )
 
-    def refused(self, error: CommandError) -> None:
-        """Count an action that could not even be read."""
+    def refuse(self, error: CommandError) -> None:
+        """Count an action that is not executed; a node calls it for one that cannot even be read."""
+        self.received += 1
         self.counts[error.kind] += 1
-        self.refusal = str(error)
+        self.refusal = error
 
     def tick(self, now_ns: int) -> Commands:
         """Return what is due now: repetitions, targets on the way, and the stop at the end of an action."""
@@ -176,7 +182,7 @@ class ArmBridge:
 
     def _follow(self, action: ArmAction) -> None:
         """Note the place of an action in its episode. Raises CommandError for one that is overtaken."""
-        newest = self._newest
+        newest = self.newest
         if newest is not None and newest.episode == action.episode:
             if action.sequence > newest.sequence:
                 lost = action.sequence - newest.sequence - 1
@@ -191,7 +197,7 @@ class ArmBridge:
                 self._new_episode()
         elif newest is not None:
             self._new_episode()
-        self._newest = action
+        self.newest = action
 
     def _new_episode(self) -> None:
         self.pose.reset()
@@ -222,7 +228,7 @@ class ArmBridge:
             return Commands()
         self.counts["clock jump"] += 1
         stopped = self.stop()
-        self._newest = None
+        self.newest = self.executed_ns = None
         self._new_episode()
         self.pose.forget_tool()
         return stopped

@@ -111,10 +111,12 @@ class PoseOutput:
 
     def __init__(self, settings: PoseSettings, counts: Counter[str]) -> None:
         self.settings = settings
-        self.problem = ""
-        """Why the last action gave no target; empty where it gave one."""
+        self.problem: CommandError | None = None
+        """Why the last action gave no target; None where it gave one."""
+        self.tool_ns: int | None = None
+        """Stamp of the measured pose; None where there is none."""
         self._counts = counts
-        self._tool: tuple[int, Pose] | None = None
+        self._tool: Pose | None = None
         self._target: Pose | None = None
         self._anchored = False
         self._way: _Way | None = None
@@ -131,13 +133,13 @@ class PoseOutput:
 
     def offer(self, pose: Pose, stamp_ns: int) -> None:
         """Take the measured pose of the tool."""
-        self._tool = (stamp_ns, pose)
+        self.tool_ns, self._tool = stamp_ns, pose
 
     def tool(self, frame: str, now_ns: int) -> Pose:
         """Return the measured pose in ``frame``. Raises CommandError where there is none that can be used."""
-        if self._tool is None:
+        pose, stamp_ns = self._tool, self.tool_ns
+        if pose is None or stamp_ns is None:
             raise CommandError("no tool pose", "no tool pose has arrived yet")
-        stamp_ns, pose = self._tool
         if pose.frame != frame:
             raise CommandError(
                 "frames differ", f"the action is in frame {frame!r} and the tool pose in {pose.frame!r}"
@@ -168,7 +170,7 @@ class PoseOutput:
         except CommandError as error:
             self._lose(error)
             raise
-        self.problem = ""
+        self.problem = None
         return target
 
     def tick(self, now_ns: int) -> Pose | None:
@@ -199,7 +201,7 @@ class PoseOutput:
 
     def forget_tool(self) -> None:
         """Forget the measured pose: the clock has jumped."""
-        self._tool = None
+        self._tool = self.tool_ns = None
 
     def _start(self, tool: Pose, moving: bool) -> Pose:
         if self.settings.anchor == "measured" or self._target is None or (moving and not self._anchored):
@@ -213,7 +215,7 @@ class PoseOutput:
         return target
 
     def _lose(self, error: CommandError) -> None:
-        self.problem = str(error)
+        self.problem = error
         self.reset()
 
 

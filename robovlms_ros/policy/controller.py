@@ -1,14 +1,17 @@
 """One control step without ROS: newest frames, an instruction and a time in; an action or a reason why not out.
 
-``Controller`` owns everything that decides whether an action may leave: instruction, episode and sequence
-counters, freshness, the output watchdog and the run of failures. A step has three parts, so that a node can
-hold its lock for the first and the last and run the slow one without it:
+``Controller`` owns everything that decides whether an action may leave: instruction, episode, freshness, the
+schedule of predicted chunks, the output watchdog and the run of failures. An inference has three parts, so that a
+node can hold its lock for the first and the last and run the slow one without it:
 
     plan(now)       what to infer from, or a Hold        lock
     infer(request)  decode, model, check                 no lock; always the same thread
     commit(...)     still wanted? limit, number          lock
 
-``step`` is the three in a row, for bag replay and tests. Times are nanoseconds of the ROS clock.
+Paced by images, ``commit`` gives the action that answers the image. With overlap (`ChunkSettings`) it only puts
+the chunk on the schedule, and ``tick(now)``, called at the control rate under the lock, gives one action for each
+step, also while the next inference runs. ``step`` is plan, infer and commit in a row, for bag replay and tests.
+Nothing here reads a clock: times are nanoseconds of the ROS clock, and given.
 """
 
 from __future__ import annotations
@@ -22,15 +25,16 @@ from numpy.typing import NDArray
 from robovlms_ros.policy.decision import Action, ControlSettings, Hold, Profile, Request
 from robovlms_ros.policy.episode import Episode
 from robovlms_ros.policy.frames import Frame, FrameBuffer
-from robovlms_ros.policy.limiting import as_predicted, limit_chunk
+from robovlms_ros.policy.inference import Inference
+from robovlms_ros.policy.inputs import Inputs
+from robovlms_ros.policy.mandate import Mandate
+from robovlms_ros.policy.output import Output
 from robovlms_ros.policy.robot_state import RobotStates
-from robovlms_ros.policy.safety import ACTION_DIM, GRIPPER, check_chunk
-from robovlms_ros.policy.types import ActionChunk, HistoryWindow, Observation, Session
+from robovlms_ros.policy.schedule import ChunkSchedule
+from robovlms_ros.policy.types import ActionChunk, HistoryWindow, Session
 
 # Threads read the clock before they take the lock, so now may appear to go back by less than this.
 CLOCK_JUMP_NS = 100_000_000
-# Camera stamps jitter; a frame this much before it is due is on time.
-RATE_TOLERANCE_NS = 1_000_000
 
 
 class Controller:
@@ -55,28 +59,27 @@ class Controller:
         states: RobotStates | None = None,
         needs_state: bool = False,
     ) -> None:
-        self._make_session = make_session
-        self._profile = profile
-        self._frames = FrameBuffer(cameras, sync_slop_ns)
-        self._episode = Episode(history_length, internal_history)
-        self._states = states or RobotStates()
-        self._needs_state = needs_state
-
-        self.settings = settings
-        self.instruction: str | None = None
         self.failures = 0
         self.counts: Counter[str] = Counter()
-        """Frames and results that gave no action, by reason."""
-        self.last_action: Action | None = None
-        """Newest published action; None where the arm has nothing to be stopped from."""
+        """Frames, results and steps that gave no action, by reason."""
+        self._settings = settings
+        self._profile_step_ns = round(1e9 * profile.step_duration)
+        frames = FrameBuffer(cameras, sync_slop_ns)
+        self._inputs = Inputs(frames, states or RobotStates(), needs_state, self.counts)
+        self._mandate = Mandate()
+        self._inference = Inference(make_session)
+        self._schedule = ChunkSchedule(self.counts)
+        self._episode = Episode(history_length, internal_history)
+        self._output = Output(profile, self._episode)
 
         self._now_ns = 0
-        self._due_ns = 0
-        self._moved_ns = 0
-        self._session: Session | None = None
-        self._session_key: tuple[int, int] | None = None
-        self._step_index = 0
-        self._chunk_size = 1
+        self._generation = 0
+        self._interruption = 0
+
+    @property
+    def instruction(self) -> str | None:
+        """What the arm is asked to do, "" to stop; None before the first."""
+        return self._mandate.instruction
 
     @property
     def episode(self) -> int:
@@ -93,62 +96,88 @@ class Controller:
         """Episode and newest row's number of the window that ``set_history`` was given last, if any."""
         return self._episode.received
 
-    # -- inputs
+    @property
+    def last_action(self) -> Action | None:
+        """Newest published action that moves; None where the arm has nothing to be stopped from."""
+        return self._output.last_action
 
     @property
     def overtaken(self) -> int:
         """Frames that a newer one replaced before they could be used."""
-        return self._frames.overtaken
+        return self._inputs.overtaken
+
+    # -- settings
+
+    @property
+    def settings(self) -> ControlSettings:
+        """What the next step goes by."""
+        return self._settings
+
+    def apply(self, settings: ControlSettings) -> None:
+        """Go by ``settings`` from now on. Where they end what was planned, nothing of it leaves any more.
+
+        Take the stop action (``stop``) before this where they disable.
+        """
+        before, self._settings = self._settings, settings
+        chunk_before, chunk = before.chunk, settings.chunk
+        paced_anew = (chunk_before.mode, chunk_before.overlap) != (chunk.mode, chunk.overlap)
+        if paced_anew or (before.enabled and not settings.enabled):
+            self._discard_plans()
+
+    @property
+    def step_ns(self) -> int:
+        """Time of one step: that of the rate, where one is set, else the robot profile's."""
+        rate = self._settings.rate
+        return round(1e9 / rate) if rate > 0.0 else self._profile_step_ns
+
+    # -- inputs
 
     def offer(self, camera: str, frame: Frame, now_ns: int) -> str | None:
         """Take a frame of ``camera``; return None, or the reason why it is dropped (counted)."""
         self.observe_clock(now_ns)
-        if frame.stamp_ns > now_ns + self.settings.future_tolerance_ns:
-            reason: str | None = "future stamp"
-        else:
-            reason = self._frames.offer(camera, frame)
-        if reason:
-            self.counts[reason] += 1
-        return reason
+        return self._inputs.offer(camera, frame, now_ns + self._settings.future_tolerance_ns)
 
     def offer_state(self, part: str, stamp_ns: int, values: NDArray[np.float64], now_ns: int) -> str | None:
         """Take a sample of a part of the robot's state; return None, or the reason why it is dropped (counted)."""
         self.observe_clock(now_ns)
-        if stamp_ns > now_ns + self.settings.future_tolerance_ns:
-            reason: str | None = "future state"
-        else:
-            reason = self._states.offer(part, stamp_ns, values)
-        if reason:
-            self.counts[reason] += 1
-        return reason
+        return self._inputs.offer_state(part, stamp_ns, values, now_ns + self._settings.future_tolerance_ns)
 
-    def set_instruction(self, instruction: str) -> bool:
+    def set_instruction(self, instruction: str, now_ns: int | None = None) -> bool:
         """Take a cleaned instruction, "" to stop; return whether it changed, which starts a new episode.
 
-        On "stop", take the stop action (``stop``) before this: it belongs to the episode that it ends.
+        ``now_ns`` is when it was heard (None: at the newest time seen); see ``hear_instruction``. On "stop", take
+        the stop action (``stop``) before this: it belongs to the episode that it ends.
         """
-        if instruction == (self.instruction or ""):
-            changed = instruction != self.instruction
-            self.instruction = instruction
-            return changed
-        if self.instruction:
+        self.hear_instruction(self._now_ns if now_ns is None else now_ns)
+        before, self._mandate.instruction = self._mandate.instruction, instruction
+        if before and instruction != before:
             self.new_episode()
-        self.instruction = instruction
-        return True
+        return instruction != before
+
+    def hear_instruction(self, now_ns: int) -> None:
+        """Note that the instruction was heard again, which keeps it alive where settings give it a maximum age."""
+        if self.unheard(now_ns):
+            self._discard_plans()  # made before the silence, or in it
+        self._mandate.hear(now_ns)
+
+    def unheard(self, now_ns: int) -> bool:
+        """Whether the instruction was not heard for longer than the settings allow."""
+        return self._mandate.unheard(now_ns, self._settings.instruction_max_age_ns)
 
     def set_history(self, episode: int, sequence: int, window: HistoryWindow) -> None:
         """Take the window of the history node; ``sequence`` is the number of its newest row."""
         self._episode.receive(episode, sequence, window)
 
     def new_episode(self) -> None:
-        """Forget the episode: model memory, chunk, history, numbering. A running inference becomes obsolete."""
+        """Forget the episode: model memory, chunks, history, numbering. A running inference becomes obsolete."""
+        self._discard_plans()
         self._episode.next()
-        self._due_ns = 0
+        self._inputs.restart_pace()
 
     def restart(self) -> None:
         """Begin anew after a pause: a new episode, unless nothing has happened in this one."""
         self.failures = 0
-        if self.sequence or (self._session_key and self._session_key[0] == self.episode):
+        if self.sequence or self._inference.episode == self.episode:
             self.new_episode()
 
     def observe_clock(self, now_ns: int) -> bool:
@@ -156,43 +185,44 @@ class Controller:
         jumped = now_ns < self._now_ns - CLOCK_JUMP_NS
         if jumped:
             self.counts["clock jump"] += 1
-            self._frames.clear()
-            self._states.clear()
-            self.last_action = None
+            self._inputs.clear()
+            self._output.last_action = None
             self.new_episode()
             self._now_ns = now_ns
+            self._mandate.clock_jumped(now_ns)
         self._now_ns = max(self._now_ns, now_ns)
         return jumped
 
-    # -- one step
+    # -- one inference
+
+    @property
+    def inference_due(self) -> bool:
+        """Whether the next frame is to be inferred from; with overlap not before enough of a chunk is past."""
+        chunk = self._settings.chunk
+        return not chunk.overlap or self._schedule.due(chunk)
 
     def plan(self, now_ns: int) -> Request | Hold:
         """Choose what to infer from now; the frames chosen count as used, unless the robot's state is awaited."""
         self.observe_clock(now_ns)
-        if now_ns <= 0:
-            return Hold.NO_CLOCK
-        if not self.settings.enabled:
-            return Hold.DISABLED
-        if not self.instruction:
-            return Hold.NO_INSTRUCTION if self.instruction is None else Hold.STOPPED
-        chosen = self._frames.newest()
-        if chosen is None:
-            return Hold.UNMATCHED if self._frames.unmatched() else Hold.NO_FRAME
-        if chosen.stamp_ns + RATE_TOLERANCE_NS < self._due_ns:
-            return Hold.NOT_DUE
-        if now_ns - chosen.stamp_ns > self.settings.max_age_ns:
-            self._frames.use(chosen)
-            self.counts["stale image"] += 1
-            return Hold.STALE
-        state = self._states.at(chosen.stamp_ns)
-        if state is None and self._needs_state:
-            return Hold.NO_STATE
-        if self._lost(now_ns):
-            return Hold.NO_POSE
-        self._frames.use(chosen)
-        self._advance_due(chosen.stamp_ns)
+        barred = self._mandate.barred(now_ns, self._settings)
+        if barred:
+            return barred
+        if not self.inference_due:
+            return Hold.EXECUTING
+        found = self._inputs.choose(now_ns, self._settings)
+        if isinstance(found, Hold):
+            return found
+        chosen, state = found
         return Request(
-            self.episode, chosen, self.instruction, self._episode.history(), self.settings.execute_horizon, state
+            self.episode,
+            chosen,
+            self.instruction or "",
+            self._episode.history(),
+            self._settings.chunk.session_horizon,
+            state,
+            generation=self._generation,
+            interruption=self._interruption,
+            waited_ns=now_ns - chosen.stamp_ns,
         )
 
     def infer(self, request: Request) -> ActionChunk:
@@ -201,55 +231,29 @@ class Controller:
         Raises FrameError for an image, ActionError for an output that must not be used, and whatever the
         policy raises. After anything but a FrameError call ``failed``.
         """
-        images = {camera: frame.decode() for camera, frame in request.chosen.frames.items()}
-        key = (request.episode, request.execute_horizon)
-        if self._session is None or self._session_key is None or self._session_key[1] != key[1]:
-            self._session = self._make_session(request.execute_horizon)
-        if self._session_key != key:
-            self._session.reset()
-            self._session_key = key
-        observation = Observation(images, request.instruction, request.state, request.history)
-        chunk = self._session.step(observation)
-        check_chunk(chunk)
-        return chunk
+        return self._inference.run(request)
 
     def commit(self, request: Request, chunk: ActionChunk, now_ns: int) -> Action | Hold:
-        """Turn a result into the action to publish, unless the world moved on while it was computed."""
+        """Turn a result into the action to publish, unless the world moved on while it was computed.
+
+        With overlap the chunk goes to the schedule, for ``tick``: `Hold.EXECUTING`.
+        """
         self.observe_clock(now_ns)
-        if request.episode != self.episode or not self.settings.enabled:
+        if request.generation != self._generation or self._mandate.barred(now_ns, self._settings):
             self.counts["superseded during inference"] += 1
             return Hold.OBSOLETE
         self.failures = 0
-        if self._lost(now_ns):
+        settings = self._settings
+        if self._inputs.lost(now_ns, settings):
             self.counts["no tool pose"] += 1
             return Hold.NO_POSE
-        limited = limit_chunk(
-            chunk,
-            self._profile,
-            self.settings.limits,
-            position=self._states.position(now_ns),
-            orientation=self._profile.orientation(request.state),
-        )
-        # By contract the timings are empty where the session only went on with the last chunk.
-        fresh = request.execute_horizon == 1 or bool(chunk.timings)
-        self._step_index = 0 if fresh else self._step_index + 1
-        self._chunk_size = len(chunk) if fresh else self._chunk_size
-        action = Action(
-            stamp_ns=request.chosen.stamp_ns,
-            episode=self.episode,
-            sequence=self.sequence,
-            instruction=request.instruction,
-            action=limited.actions[0],
-            normalized=limited.normalized[0],
-            saturated=int(limited.saturated[0]),
-            step_index=self._step_index,
-            chunk_size=self._chunk_size,
-            chunk=limited if fresh else None,
-            timings=chunk.timings,
-        )
-        self._episode.record(action)
-        self.last_action, self._moved_ns = action, now_ns
-        return action
+        if not settings.chunk.scheduled:
+            position = self._inputs.position(now_ns)
+            return self._output.answer(request, chunk, settings.limits, position, now_ns)
+        self._schedule.add(self._output.predicted(request, chunk, settings.limits))
+        if settings.chunk.overlap:
+            return Hold.EXECUTING
+        return self._next(now_ns) or Hold.LATE
 
     def step(self, now_ns: int) -> Action | Hold:
         """Plan, infer and commit at one moment; errors of ``infer`` pass through, already counted."""
@@ -267,41 +271,79 @@ class Controller:
         self.failures += 1
         if request.episode == self.episode:
             self.new_episode()
-        return self.failures >= self.settings.max_failures
+        return self.failures >= self._settings.max_failures
+
+    # -- one step of the clock
+
+    def tick(self, now_ns: int) -> Action | Hold:
+        """With overlap, return the action for the step that begins now; call it once every ``step_ns``.
+
+        Where no chunk holds one, the starvation policy decides; what it gives is marked as ``stop``.
+        """
+        self.observe_clock(now_ns)
+        barred = self._mandate.barred(now_ns, self._settings)
+        if barred:
+            return barred
+        if not self._settings.chunk.overlap:
+            return Hold.NOT_DUE
+        if self._inputs.lost(now_ns, self._settings):
+            self._schedule.clear()  # it led on from a place that nobody knows any more
+            return self._starve(now_ns) or Hold.NO_POSE
+        return self._next(now_ns) or self._starve(now_ns) or Hold.STARVED
+
+    def _next(self, now_ns: int) -> Action | None:
+        """The next action of the schedule; None where it has none."""
+        settings = self._settings
+        step = self._schedule.next(now_ns, self.step_ns, settings.chunk)
+        if step is None:
+            return None
+        if not np.isfinite(step.action).all():  # finite predictions of 1e308 have no finite mean
+            self.counts["not finite"] += 1
+            return None
+        position = self._inputs.position(now_ns)
+        return self._output.execute(step, self.instruction or "", settings.limits, position, now_ns)
+
+    def _starve(self, now_ns: int) -> Action | None:
+        """What an arm is told that still moves when nothing is left to execute."""
+        if self.last_action is None:
+            return None
+        self.counts["starved"] += 1
+        policy = self._settings.chunk.starvation
+        if policy == "stop":
+            return self._halt(now_ns)
+        return self._output.stand_still(now_ns) if policy == "zero" else None
 
     # -- stopping
 
     def stop(self, now_ns: int) -> Action | None:
-        """Return one stop action (no motion, gripper held) if the last action was motion, else None."""
-        moving, self.last_action = self.last_action, None
-        if moving is None:
-            return None
-        action = np.zeros(ACTION_DIM)
-        action[GRIPPER] = moving.action[GRIPPER]
-        # No motion is none in any orientation.
-        normalized = as_predicted(action[None], self._profile, np.zeros(3))[0]
-        stop = Action(now_ns, self.episode, self.sequence, moving.instruction, action, normalized, stop=True)
-        self._episode.record(stop)
-        return stop
+        """Return one stop action (no motion, gripper held) if the last action was motion, else None.
+
+        Nothing that was planned before, or is being inferred, leaves after it.
+        """
+        self._discard_plans()
+        return self._halt(now_ns)
 
     def watchdog(self, now_ns: int) -> Action | None:
-        """Return a stop action, once, when no new action came for the time that the settings allow."""
+        """Return a stop action, once, when no new action or instruction came for the time that settings allow."""
         self.observe_clock(now_ns)
-        timeout = self.settings.watchdog_ns
-        if not timeout or self.last_action is None or now_ns - self._moved_ns <= timeout:
+        if self.last_action is None:
             return None
-        self.counts["watchdog stop"] += 1
-        return self.stop(now_ns)
+        if self.unheard(now_ns):
+            self.counts["stale instruction"] += 1
+        elif self._output.overdue(now_ns, self._settings.watchdog_ns):
+            self.counts["watchdog stop"] += 1
+        else:
+            return None
+        return self._halt(now_ns)
 
-    def _lost(self, now_ns: int) -> bool:
-        """Whether there is a workspace to keep the tool in, and nobody knows where the tool is."""
-        return self.settings.limits.workspace is not None and self._states.position(now_ns) is None
+    def _halt(self, now_ns: int) -> Action | None:
+        """The stop action. Unlike ``stop`` it lets a slow inference on its way set the arm in motion again."""
+        self._schedule.clear()
+        self._interruption += 1
+        return self._output.stop(now_ns)
 
-    def _advance_due(self, stamp_ns: int) -> None:
-        """Pace along a grid, so that jitter of the stamps does not lower the rate."""
-        if self.settings.rate <= 0.0:
-            self._due_ns = 0
-            return
-        period = round(1e9 / self.settings.rate)
-        on_grid = stamp_ns - self._due_ns < period
-        self._due_ns = (self._due_ns if on_grid else stamp_ns) + period
+    def _discard_plans(self) -> None:
+        """Make everything obsolete that is scheduled or being inferred."""
+        self._schedule.clear()
+        self._generation += 1
+        self._interruption += 1

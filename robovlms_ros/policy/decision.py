@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from robovlms_ros.policy.chunk_settings import ChunkSettings
 from robovlms_ros.policy.frames import FrameSet
 from robovlms_ros.policy.safety import Limits
 from robovlms_ros.policy.types import HistoryWindow
@@ -17,6 +18,10 @@ from robovlms_ros.policy.types import HistoryWindow
 
 class Profile(Protocol):
     """What a controller needs of a robot profile: changes of units, and of frames where the tool's is used."""
+
+    @property
+    def step_duration(self) -> float:
+        """Nominal time of one action in seconds."""
 
     def to_si(self, actions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn ``(N, 7)`` actions of a policy into metres, radians and gripper opening."""
@@ -40,6 +45,7 @@ class Hold(Enum):
     DISABLED = "disabled"
     NO_INSTRUCTION = "waiting for an instruction"
     STOPPED = "stopped: the instruction is empty"
+    UNHEARD = "stopped: the instruction was not repeated within instruction.max_age"
     NO_FRAME = "waiting for images"
     UNMATCHED = "camera stamps differ by more than the slop"
     NOT_DUE = "ahead of the rate"
@@ -47,6 +53,9 @@ class Hold(Enum):
     NO_POSE = "the workspace is not held: no tool pose within state.max_age"
     STALE = "image too old"
     OBSOLETE = "superseded during inference"
+    EXECUTING = "executing a chunk"
+    LATE = "the chunk came so late that all its actions are past"
+    STARVED = "waiting for the next chunk"
 
 
 @dataclass(frozen=True)
@@ -56,18 +65,24 @@ class ControlSettings:
     max_age_ns: int = 500_000_000
     future_tolerance_ns: int = 200_000_000
     rate: float = 0.0
-    """Most actions per second, paced by image stamps; 0 = one for each image."""
-    execute_horizon: int = 1
+    """Actions per second. Paced by images it is the most, 0 = one for each; with overlap 0 = the profile's."""
+    chunk: ChunkSettings = field(default_factory=ChunkSettings)
     limits: Limits = field(default_factory=Limits)
     watchdog_ns: int = 1_000_000_000
     """Time without a new action after which the arm is stopped once; 0 = never."""
     max_failures: int = 5
+    instruction_max_age_ns: int = 0
+    """Time within which the instruction must be heard again, or the arm is stopped; 0 = never."""
     enabled: bool = True
 
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that one inference needs, taken at one moment."""
+    """Everything that one inference needs, taken at one moment.
+
+    ``generation`` changes where results on their way become obsolete, ``interruption`` where a session that works
+    through a chunk must not go on with it. ``waited_ns`` is the age of the images at that moment.
+    """
 
     episode: int
     chosen: FrameSet
@@ -75,6 +90,14 @@ class Request:
     history: HistoryWindow
     execute_horizon: int
     state: NDArray[np.float64] | None = None
+    generation: int = 0
+    interruption: int = 0
+    waited_ns: int = 0
+
+    def continued_by(self, later: Request) -> bool:
+        """Whether the session that answered this may answer ``later`` as its next step."""
+        queue_kept = self.execute_horizon == 1 or self.interruption == later.interruption
+        return self.episode == later.episode and self.execute_horizon == later.execute_horizon and queue_kept
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,11 @@ NORM_TOLERANCE = 0.01
 
 
 class StateError(ValueError):
-    """A sample that cannot be used; it is dropped and counted."""
+    """A sample that cannot be used; it is dropped. ``kind`` is the name under which it is counted."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def tool_pose(position: Sequence[float], quaternion: Sequence[float]) -> NDArray[np.float64]:
@@ -30,12 +34,14 @@ def tool_pose(position: Sequence[float], quaternion: Sequence[float]) -> NDArray
     """
     place, turn = np.asarray(position, np.float64), np.asarray(quaternion, np.float64)
     if not (np.isfinite(place).all() and np.isfinite(turn).all()):
-        raise StateError(f"the pose holds a number that is not finite: {place.tolist()}, {turn.tolist()}")
+        raise StateError(
+            "not finite", f"the pose holds a number that is not finite: {place.tolist()}, {turn.tolist()}"
+        )
     # Before its squares could overflow.
     largest = float(np.abs(turn).max())
     norm = float(np.linalg.norm(turn)) if largest < 2.0 else largest
     if abs(norm - 1.0) > NORM_TOLERANCE:
-        raise StateError(f"the quaternion {turn.tolist()} has length {norm:g}, not 1")
+        raise StateError("no rotation", f"the quaternion {turn.tolist()} has length {norm:g}, not 1")
     return np.concatenate([place, matrix_to_rpy(quaternion_to_matrix(turn / norm))])
 
 
@@ -45,7 +51,7 @@ def gripper_opening(position: float, closed: float, opened: float) -> NDArray[np
     ``opened`` may be the smaller one. Raises StateError for a position that is not finite.
     """
     if not np.isfinite(position):
-        raise StateError(f"the gripper's joint is at {position}")
+        raise StateError("not finite", f"the gripper's joint is at {position}")
     return np.clip(np.array([(position - closed) / (opened - closed)], np.float64), 0.0, 1.0)
 
 

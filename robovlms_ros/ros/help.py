@@ -42,7 +42,8 @@ def help_text(
             parts += ["", f"{kind.capitalize()}:", *_columns(rows)]
     rows = []
     for row in parameters.rows.values():
-        choices = f" One of: {', '.join(row.choices)}." if row.choices else ""
+        pick = "Any" if isinstance(row.default, tuple) else "One"
+        choices = f" {pick} of: {', '.join(row.choices)}." if row.choices else ""
         rows.append((row.name, f"[{row.shown_default}] {row.description}{choices}"))
     parts += ["", "Parameters [default] (-p NAME:=VALUE, or a file with --params-file):", *_columns(rows)]
     parts += ["", "Examples:", *(f"  {example}" for example in examples)]

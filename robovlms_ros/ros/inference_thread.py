@@ -43,6 +43,11 @@ class InferenceThread:
         self._inferring_since: float | None = None
 
     @property
+    def running(self) -> bool:
+        """Whether anything may be published: between `start` and `halt`. Read it with ``condition`` held."""
+        return self._running
+
+    @property
     def busy_for(self) -> float:
         """Seconds that the current inference has been running; 0 where none runs."""
         since = self._inferring_since
@@ -117,10 +122,10 @@ class InferenceThread:
             with self.condition:
                 if not self._running:
                     return
-                action = self._controller.commit(request, chunk, self._now())
-                if isinstance(action, Action):
-                    self.hold = None
-                    self._publish(action)
+                result = self._controller.commit(request, chunk, self._now())
+                self.hold = None if isinstance(result, Action) else result
+                if isinstance(result, Action):
+                    self._publish(result)
 
     def _fail(self, request: Request, error: Exception) -> None:
         reason = error.kind if isinstance(error, ActionError) else "inference failed"

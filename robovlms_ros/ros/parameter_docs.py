@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE
 from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 
 
@@ -15,7 +16,8 @@ def parameter_docs() -> str:
         "Written by `python -m robovlms_ros.ros.parameter_docs docs/parameters.md`. "
         "[`config/vla.yaml`](../config/vla.yaml) holds the same, ready to copy.\n\n"
         f"## vla_node\n\n{VLA_NODE.markdown().strip()}\n\n"
-        f"## action_history_node\n\n{ACTION_HISTORY_NODE.markdown().strip()}\n"
+        f"## action_history_node\n\n{ACTION_HISTORY_NODE.markdown().strip()}\n\n"
+        f"## arm_bridge_node\n\n{ARM_BRIDGE_NODE.markdown().strip()}\n"
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from robovlms_ros.policy.chunk_settings import CHUNK_MODES, STARVATIONS, ChunkSettings
 from robovlms_ros.policy.decision import ControlSettings
 from robovlms_ros.policy.safety import Limits
+from robovlms_ros.policy.workspace import Workspace
 from robovlms_ros.ros.image import THREE_CHANNEL_ORDERS
 from robovlms_ros.ros.parameters import ParameterTable, Row
-from robovlms_ros.ros.policy_loader import LimitPair
+from robovlms_ros.ros.policy_loader import Box, LimitPair
 from robovlms_ros.ros.qos import RELIABILITIES
 
 # fmt: off
@@ -22,6 +24,8 @@ VLA_NODE = ParameterTable([
     Row("model.preprocess", "fast", "`exact` repeats the training pipeline pixel for pixel, more slowly.",
         choices=("fast", "exact")),
     Row("model.allow_download", False, "Whether model.path may name a model to fetch from the network."),
+    Row("model.threads", 0, "Threads of the CPU that the model computes with; 0 = torch's own choice.",
+        low=0, high=1024),
     Row("images.transport", "raw", "`compressed` listens to TOPIC/compressed (JPEG or PNG) instead of TOPIC.",
         choices=("raw", "compressed")),
     Row("images.reliability", "best_effort", "`reliable` hears only publishers that are reliable, too.",
@@ -34,18 +38,40 @@ VLA_NODE = ParameterTable([
         low=0.0, high=10.0),
     Row("images.future_tolerance", 0.2, "Seconds that a stamp may lie ahead of the node's clock.",
         low=0.0, high=60.0),
+    Row("state.source", "none", "`topics` listens to tool_pose and, for the gripper, to joint_states.",
+        choices=("none", "topics")),
+    Row("state.max_age", 0.2, "Seconds between an image and the state used with it, at most; also the age of the "
+        "newest pose that a workspace is held against.", low=0.001, high=60.0),
+    Row("state.gripper_joint", "", "Joint of the gripper in joint_states; empty = the state is the pose alone."),
+    Row("state.gripper_closed", 0.0, "Position of that joint where the gripper is closed."),
+    Row("state.gripper_open", 0.0, "Position of that joint where the gripper is open."),
     Row("enabled", True, "Whether actions are published; ~/set_enabled sets it, too.", "any time"),
-    Row("rate", 0.0, "Most actions per second, paced by image stamps; 0 = one for each image.", "any time",
-        low=0.0, high=1000.0),
-    Row("chunk.mode", "first", "`first` runs the model for each action; `open_loop` executes chunk.horizon "
-        "actions of a predicted chunk before it runs again.", "any time", choices=("first", "open_loop")),
-    Row("chunk.horizon", 1, "Actions executed of each chunk in the mode `open_loop`.", "any time",
-        low=1, high=1000),
-    Row("limits.enabled", True, "Whether the limits below apply.", "any time"),
+    Row("instruction.max_age", 0.0, "Seconds after which an instruction that was not repeated stops the arm until "
+        "it is; 0 = it holds until another comes.", "any time", low=0.0, high=3600.0),
+    Row("rate", 0.0, "Actions per second. Without chunk.overlap the most, paced by image stamps, 0 = one for each "
+        "image; with it the control rate, 0 = the robot profile's.", "any time", low=0.0, high=1000.0),
+    Row("chunk.mode", "first", "`first` executes the first action of each predicted chunk, `open_loop` "
+        "chunk.horizon of them, `ensemble` the weighted mean of what all chunks hold for the moment, `blend` the "
+        "newest chunk, which takes over gradually.", "any time", choices=CHUNK_MODES),
+    Row("chunk.horizon", 1, "Actions of a chunk, in `open_loop` and with overlap in `blend`, that are past before "
+        "the model runs again.", "any time", low=1, high=1000),
+    Row("chunk.overlap", False, "Whether actions leave at the control rate while the model works on the next "
+        "chunk; otherwise one leaves for each image. Not with `first`.", "any time"),
+    Row("chunk.ensemble_decay", 0.01, "m of the weights exp(-m i) of `ensemble`, i = 0 for the oldest chunk; "
+        "below 0 the newest counts most.", "any time", low=-10.0, high=10.0),
+    Row("chunk.blend_steps", 3, "Steps within which a new chunk takes over in `blend`; 0 = at once.", "any time",
+        low=0, high=1000),
+    Row("chunk.starvation", "hold", "With overlap, what happens when a chunk is used up before the next is there: "
+        "`hold` publishes nothing, `zero` an action of no motion at each step until the watchdog ends it, `stop` "
+        "one.", "any time", choices=STARVATIONS),
+    Row("limits.enabled", True, "Whether the three limits below apply.", "any time"),
     Row("limits.translation", 0.0, "Longest translation of one action in metres; 0 = the robot profile's.",
         "any time", low=0.0, high=10.0),
     Row("limits.rotation", 0.0, "Largest rotation of one action in radians; 0 = the robot profile's.",
         "any time", low=0.0, high=6.2831853),
+    Row("limits.workspace", (), "Box that the tool is kept in: x_min, y_min, z_min, x_max, y_max, z_max in metres "
+        "in the frame of the actions; empty = the robot profile's. It needs tool_pose: see state.source.",
+        "any time", length=6),
     Row("action_frame", "", "Frame of the actions; empty = the robot profile's."),
     Row("history.source", "topic", "`topic` takes the windows of action_history_node, `internal` keeps them "
         "inside this node.", choices=("topic", "internal")),
@@ -65,22 +91,37 @@ ACTION_HISTORY_NODE = ParameterTable([
 # fmt: on
 
 
-def control_settings(values: Mapping[str, Any], profile_limits: LimitPair) -> ControlSettings:
+def control_settings(
+    values: Mapping[str, Any], profile_limits: LimitPair, profile_workspace: Box | None = None
+) -> ControlSettings:
     """Return the settings of a control step. Raises ValueError where they contradict each other."""
+    numbers = values["limits.workspace"]
+    if not numbers and profile_workspace is not None:
+        numbers = [*profile_workspace.min, *profile_workspace.max]
+    workspace = Workspace.of_numbers(numbers)
     limits = Limits()
     if values["limits.enabled"]:
         limits = Limits(
             translation=values["limits.translation"] or profile_limits.translation,
             rotation=values["limits.rotation"] or profile_limits.rotation,
+            workspace=workspace,
         )
     return ControlSettings(
         max_age_ns=_nanoseconds(values["images.max_age"]),
         future_tolerance_ns=_nanoseconds(values["images.future_tolerance"]),
         rate=values["rate"],
-        execute_horizon=values["chunk.horizon"] if values["chunk.mode"] == "open_loop" else 1,
+        chunk=ChunkSettings(
+            mode=values["chunk.mode"],
+            horizon=values["chunk.horizon"],
+            overlap=values["chunk.overlap"],
+            ensemble_decay=values["chunk.ensemble_decay"],
+            blend_steps=values["chunk.blend_steps"],
+            starvation=values["chunk.starvation"],
+        ),
         limits=limits,
         watchdog_ns=_nanoseconds(values["watchdog.timeout"]),
         max_failures=values["watchdog.max_failures"],
+        instruction_max_age_ns=_nanoseconds(values["instruction.max_age"]),
         enabled=values["enabled"],
     )
 

@@ -24,6 +24,18 @@ class LimitPair(Protocol):
         """Radians."""
 
 
+class Box(Protocol):
+    """Two corners in metres."""
+
+    @property
+    def min(self) -> Sequence[float]:
+        """The smallest x, y and z."""
+
+    @property
+    def max(self) -> Sequence[float]:
+        """The largest x, y and z."""
+
+
 class RobotProfile(Profile, Protocol):
     """What a node needs of a robot profile. ``step_duration`` in seconds."""
 
@@ -40,8 +52,20 @@ class RobotProfile(Profile, Protocol):
         """Nominal time of one action in seconds."""
 
     @property
+    def predicted_in(self) -> str:
+        """``"frame"``, or ``"tool"`` where every observation needs the tool's pose."""
+
+    @property
+    def dimensions(self) -> Sequence[str] | None:
+        """Names of the numbers of an action that is no arm's; None of an arm's."""
+
+    @property
     def limits(self) -> LimitPair:
         """Largest motion of one action."""
+
+    @property
+    def workspace(self) -> Box | None:
+        """A box in ``frame`` that the tool must not leave."""
 
 
 class RobotPolicy(Policy, Protocol):

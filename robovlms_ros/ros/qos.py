@@ -31,6 +31,11 @@ def action_listener() -> QoSProfile:
     return _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, depth=64)
 
 
+def states() -> QoSProfile:
+    """The robot's state: heard from every publisher, and not lost while a callback runs."""
+    return _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, depth=10)
+
+
 def latched() -> QoSProfile:
     """State that a late joiner must see: the model card; instructions that somebody latched."""
     return _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.duration import Duration
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from robovlms_ros.policy.controller import Controller
-from robovlms_ros.policy.decision import Action, ControlSettings
+from robovlms_ros.policy.decision import Action, ControlSettings, Hold
 from robovlms_ros.policy.frames import Frame
 from robovlms_ros.policy.instruction import InstructionError, clean_instruction
-from robovlms_ros.policy.safety import check_chunk
+from robovlms_ros.policy.safety import ACTION_DIM, check_chunk
 from robovlms_ros.policy.types import Observation
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.camera_input import CameraInput
-from robovlms_ros.ros.clock import now_ns, steady_timer
+from robovlms_ros.ros.clock import ControlTimer, now_ns, steady_timer
 from robovlms_ros.ros.diagnostics import Latencies
 from robovlms_ros.ros.image import decode_image
 from robovlms_ros.ros.inference_thread import InferenceThread
@@ -27,10 +30,17 @@ from robovlms_ros.ros.interfaces import ActionHistory, VLAAction, VLAActionChunk
 from robovlms_ros.ros.lifecycle import ManagedNode
 from robovlms_ros.ros.messages import ActionSpace, MessageError, action_message, chunk_message, history_window
 from robovlms_ros.ros.parameter_tables import control_settings, sync_slop_ns
+from robovlms_ros.ros.policy_fit import STATE_DIM, check_limits, needs_state, wrong_width
 from robovlms_ros.ros.policy_loader import RobotPolicy
+from robovlms_ros.ros.state_input import StateInput, make_states, state_inputs
 
+# Held images go on when the state comes; without one waiting, a state of 1000 Hz must not wake the thread.
+AWAITS_STATE = (Hold.NO_STATE, Hold.NO_POSE)
 WATCH_PERIOD = 0.05
 JOIN_TIMEOUT = 0.5
+# Of the last so many steps with overlap, the share without an action that is too much.
+STEPS_JUDGED = 100
+TOO_MANY_STARVED = 0.1
 
 
 class VLARuntime:
@@ -60,6 +70,8 @@ class VLARuntime:
             sync_slop_ns=sync_slop_ns(values),
             history_length=values["history.length"],
             internal_history=values["history.source"] == "internal",
+            states=make_states(values),
+            needs_state=needs_state(policy),
         )
         self.thread = InferenceThread(
             self.controller, lambda: now_ns(node), self._publish, self._on_dropped, give_up
@@ -69,16 +81,20 @@ class VLARuntime:
         self.latency = Latencies()
         self.stages: dict[str, Latencies] = {}
         self.inputs: list[CameraInput] = []
+        self.state_inputs: list[StateInput] = []
         self._last_instruction: str | None = None
         self._slow = False
+        self._starved: deque[bool] = deque(maxlen=STEPS_JUDGED)
         self._entities = self._create_entities(values)
 
     def settings(self, values: Mapping[str, Any]) -> ControlSettings:
         """Return the settings that ``values`` make. Raises ValueError where they do not fit the model."""
-        settings = control_settings(values, self.policy.profile.limits)
+        profile = self.policy.profile
+        settings = control_settings(values, profile.limits, profile.workspace)
+        check_limits(settings.limits, values)
         chunk = self.policy.card.get("chunk")
-        if isinstance(chunk, int) and settings.execute_horizon > chunk:
-            raise ValueError(f"chunk.horizon is {settings.execute_horizon} but the model predicts {chunk} actions")
+        if isinstance(chunk, int):
+            settings.chunk.check(chunk)
         return settings
 
     # -- what the node asks for
@@ -88,6 +104,7 @@ class VLARuntime:
         with self.thread.condition:
             self.controller.restart()
         self.latency.clear()
+        self._starved.clear()
         self.thread.start()
 
     def stop_arm(self) -> None:
@@ -105,7 +122,8 @@ class VLARuntime:
         with self.thread.condition:
             if not settings.enabled:
                 self._stop_once()
-            self.controller.settings = settings
+            self.controller.apply(settings)
+            self._set_pace()
             self.thread.wake()
 
     def reset(self) -> int:
@@ -144,6 +162,9 @@ class VLARuntime:
             for camera in self.cameras:
                 self.inputs.append(CameraInput(node, camera, values, self._offer))
                 undo.callback(self.inputs[-1].destroy)
+            self.state_inputs += state_inputs(node, values, self.space.frame, self._offer_state)
+            for state_input in self.state_inputs:
+                undo.callback(state_input.destroy)
             # A latched instruction needs a transient-local subscription, which hears nothing of a volatile
             # publisher (`ros2 topic pub`): so there are two, and the handler is idempotent.
             unheard = qos.on_mismatch(lambda: None)
@@ -152,6 +173,9 @@ class VLARuntime:
             if values["history.source"] == "topic":
                 subscribe(ActionHistory, "action_history", self._on_history, qos.actions())
             undo.callback(node.destroy_timer, steady_timer(node, WATCH_PERIOD, self._watch))
+            self._control = ControlTimer(node, self._tick)
+            undo.callback(self._control.destroy, node)
+            self._set_pace()
             return undo.pop_all()
 
     def _card(self) -> dict[str, object]:
@@ -171,8 +195,36 @@ class VLARuntime:
                 self.thread.wake()
         return reason
 
+    def _offer_state(self, part: str, stamp_ns: int, numbers: NDArray[np.float64], now: int) -> str | None:
+        with self.thread.condition:
+            reason = self.controller.offer_state(part, stamp_ns, numbers, now)
+            if reason is None and self.thread.hold in AWAITS_STATE:
+                self.thread.wake()
+        return reason
+
+    def _set_pace(self) -> None:
+        overlap = self.controller.settings.chunk.overlap
+        self._control.set_period(self.controller.step_ns if overlap else None)
+
+    def _tick(self) -> None:
+        """One step of the control rate, with overlap."""
+        with self.thread.condition:
+            if not self.thread.running:
+                return
+            result = self.controller.tick(now_ns(self._node))
+            if isinstance(result, Action):
+                self._publish(result)
+                self._starved.append(result.stop)
+            elif result is Hold.STARVED and self.controller.sequence:
+                self._starved.append(True)
+            if self.controller.inference_due:
+                self.thread.wake()
+
     def _on_instruction(self, message: String) -> None:
         if message.data == self._last_instruction:
+            with self.thread.condition:
+                self.controller.hear_instruction(now_ns(self._node))
+                self.thread.wake()
             return
         self._last_instruction = message.data
         logger = self._node.get_logger()
@@ -186,7 +238,7 @@ class VLARuntime:
         with self.thread.condition:
             if not text:
                 self._stop_once()
-            if self.controller.set_instruction(text):
+            if self.controller.set_instruction(text, now_ns(self._node)):
                 logger.info(f"instruction {text[:80]!r}" if text else "empty instruction: stopped")
                 self.thread.wake()
 
@@ -205,11 +257,13 @@ class VLARuntime:
         now = now_ns(self._node)
         with self.thread.condition:
             max_age = self.controller.settings.max_age_ns * 1e-9
+            unheard = self.controller.unheard(now)
             stop = self.controller.watchdog(now)
             if stop:
                 self._publish(stop)
         if stop:
-            self._node.get_logger().warning("no new action in time: the arm is stopped")
+            reason = Hold.UNHEARD.value if unheard else "stopped: no new action in time"
+            self._node.get_logger().warning(f"the arm is {reason}")
         if self._node.lifecycle_state == "active":
             for camera in self.inputs:
                 camera.watch(now, max_age)
@@ -222,6 +276,11 @@ class VLARuntime:
 
     def _watch_latency(self) -> None:
         with self.thread.condition:
+            if self.controller.settings.chunk.overlap:
+                # Actions then are as old as their chunk; what counts is whether there was one for each step.
+                steps = len(self._starved)
+                self._slow = steps == STEPS_JUDGED and sum(self._starved) > TOO_MANY_STARVED * steps
+                return
             usual, measured = self.latency.percentile(50), len(self.latency)
             rate = self.controller.settings.rate
         allowed = 1 / rate if rate else self.space.step_duration
@@ -247,7 +306,8 @@ class VLARuntime:
         if action.stop:
             return
         self.last_published_ns = now
-        self.latency.add((now - action.stamp_ns) * 1e-9)
+        if action.timings:  # the later actions of a chunk are older by design
+            self.latency.add((now - action.stamp_ns) * 1e-9)
         for stage, seconds in action.timings.items():
             self.stages.setdefault(stage, Latencies()).add(seconds)
         if action.chunk is not None and self._chunk.get_subscription_count():
@@ -265,8 +325,12 @@ def used_cameras(policy: RobotPolicy, values: Mapping[str, Any]) -> tuple[str, .
 def warm_up(policy: RobotPolicy, cameras: tuple[str, ...]) -> None:
     """Run a step on black images, so that the first real one is not slow (imports, memory), and check the result.
 
-    Raises ActionError where it predicts something that must not become motion, and what the policy raises.
+    Raises ValueError where it predicts something that must not become motion, and what the policy raises.
     """
     black = decode_image(Image(height=480, width=640, step=640 * 3, encoding="rgb8", data=bytes(480 * 640 * 3)))
     images = {camera: black if camera in cameras else None for camera in policy.cameras}
-    check_chunk(policy.session().step(Observation(images=images, instruction="warm up")))
+    state = np.zeros(STATE_DIM) if needs_state(policy) else None
+    chunk = policy.session().step(Observation(images, "warm up", state))
+    if chunk.actions.ndim == 2 and chunk.actions.shape[1] != ACTION_DIM:
+        raise ValueError(wrong_width(chunk.actions.shape[1]))
+    check_chunk(chunk)

@@ -12,6 +12,7 @@ from robovlms_ros.policy.decision import Hold
 from robovlms_ros.ros.camera_input import CameraInput
 from robovlms_ros.ros.clock import now_ns
 from robovlms_ros.ros.diagnostics import ERROR, OK, WARN, status
+from robovlms_ros.ros.state_input import StateInput
 from robovlms_ros.ros.vla_runtime import VLARuntime
 
 # Somebody wants it so; nothing is wrong.
@@ -21,18 +22,22 @@ INTENDED = (Hold.DISABLED, Hold.NO_INSTRUCTION, Hold.STOPPED, Hold.NOT_DUE)
 def vla_status(
     node: Node, lifecycle_state: str, problem: str, runtime: VLARuntime | None, values: Mapping[str, Any]
 ) -> list[DiagnosticStatus]:
-    """Return the status of the node and one for each camera. ``problem``: why it is not where it should be."""
+    """Return the status of the node, then one for each camera and each part of the robot's state.
+
+    ``problem``: why the node is not where it should be.
+    """
     level, message = (ERROR, problem) if problem else (OK, lifecycle_state)
     pairs: dict[str, object] = {"state": lifecycle_state}
-    cameras: list[DiagnosticStatus] = []
+    inputs: list[DiagnosticStatus] = []
     if runtime:
         now = now_ns(node)
-        cameras = [_camera_status(node, camera, values["images.max_age"], now) for camera in runtime.inputs]
+        inputs = [_camera_status(node, camera, values["images.max_age"], now) for camera in runtime.inputs]
         if lifecycle_state == "active" and not problem:
-            silent = any(camera.level != OK for camera in cameras)
+            silent = any(camera.level != OK for camera in inputs)
             level, message = _control_state(runtime, values, now, silent)
         pairs |= _control_values(runtime, now)
-    return [_named(node, "control", level, message, pairs), *cameras]
+        inputs += [_state_status(node, each, values["state.max_age"], now) for each in runtime.state_inputs]
+    return [_named(node, "control", level, message, pairs), *inputs]
 
 
 def _control_state(runtime: VLARuntime, values: Mapping[str, Any], now: int, silent: bool) -> tuple[bytes, str]:
@@ -95,6 +100,26 @@ def _camera_status(node: Node, camera: CameraInput, max_age: float, now: int) ->
         "publishers with incompatible QoS": camera.mismatched_publishers,
     }
     return _named(node, f"camera {camera.camera}", level, message, pairs)
+
+
+def _state_status(node: Node, state: StateInput, max_age: float, now: int) -> DiagnosticStatus:
+    silent, refused = state.silent_for(now), sum(state.refused.values())
+    level, message = OK, "receiving"
+    if silent > max_age:
+        level, message = (
+            WARN,
+            f"no {state.part} on {state.topic}" + (f" for {silent:.1f} s" if state.received else ""),
+        )
+    if silent > max_age and refused:
+        message += f"; {refused} messages refused: {', '.join(state.refused)}"
+    pairs = {
+        "topic": state.topic,
+        "samples received": state.received,
+        "seconds since last sample": silent,
+        "messages without stamp": state.unstamped,
+    }
+    pairs |= {f"refused: {reason}": count for reason, count in sorted(state.refused.items())}
+    return _named(node, f"state {state.part}", level, message, pairs)
 
 
 def _named(node: Node, part: str, level: bytes, message: str, pairs: Mapping[str, object]) -> DiagnosticStatus:

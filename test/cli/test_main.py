@@ -19,7 +19,13 @@ def robovlms(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=100)
 
 
-@pytest.mark.parametrize("command", [[], ["pack"], ["inspect"], ["untrained"], ["parity"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *([], ["pack"], ["inspect"], ["untrained"], ["parity"]),
+        *(["data", name] for name in ("info", "stats", "show", "convert")),
+    ],
+)
 def test_help_shows_an_example_and_loads_no_torch(command: list[str]) -> None:
     program = (
         "import sys\nfrom robovlms_ros.cli.main import app\n"
@@ -29,7 +35,7 @@ def test_help_shows_an_example_and_loads_no_torch(command: list[str]) -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert result.stdout.splitlines()[-1] == "0 []"
-    assert not command or f"robovlms {command[0]} " in result.stdout.split("Example")[1]
+    assert not command or f"robovlms {' '.join(command)} " in result.stdout.split("Example")[1]
 
 
 def test_untrained_then_inspect(tmp_path: Path) -> None:

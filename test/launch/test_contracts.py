@@ -10,11 +10,16 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("rclpy")
-from robovlms_ros.nodes import action_history_node, vla_node
+from robovlms_ros.nodes import action_history_node, arm_bridge_node, vla_node
+from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE, OUTPUTS
 from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 
 ROOT = Path(__file__).resolve().parents[2]
-NODES = {"vla_node": vla_node, "action_history_node": action_history_node}
+NODES = {
+    "vla_node": vla_node,
+    "action_history_node": action_history_node,
+    "arm_bridge_node": arm_bridge_node,
+}
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 VLA_LAUNCH = ROOT / "launch" / "vla.launch.py"
 
@@ -82,6 +87,8 @@ def test_vla_launch_offers_the_facts_of_a_deployment() -> None:
     declared = {first_argument(call) for call in calls(VLA_LAUNCH, "DeclareLaunchArgument")}
     assert declared == {
         *("model", "policy_head", "device", "image", "image_hand", "instruction", "action", "namespace"),
+        *("tool_pose", "joint_states"),
+        *("arm_bridge", *OUTPUTS),
         *("params_file", "use_sim_time", "autostart", "history", "log_level"),
     }
 
@@ -97,7 +104,7 @@ def test_vla_launch_remaps_topics_that_the_nodes_have() -> None:
         sources = {str(pair.elts[0].value) for pair in pairs}
         topics = {endpoint.name for endpoint in NODES[str(executable.value)].ENDPOINTS}
         assert sources <= topics
-        assert "action" in sources, "the history node must follow the actions wherever they go"
+        assert "action" in sources, "every node must follow the actions wherever they go"
 
 
 def simple(node: ast.AST) -> bool:
@@ -107,4 +114,5 @@ def simple(node: ast.AST) -> bool:
 def test_vla_launch_sets_parameters_that_the_nodes_have() -> None:
     names = {each.arg.replace("__", ".") for call in calls(VLA_LAUNCH, "overrides") for each in call.keywords}
     assert names
-    assert names - {"use_sim_time"} <= VLA_NODE.rows.keys() | ACTION_HISTORY_NODE.rows.keys()
+    known = VLA_NODE.rows.keys() | ACTION_HISTORY_NODE.rows.keys() | ARM_BRIDGE_NODE.rows.keys()
+    assert names - {"use_sim_time"} <= known

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 pytest.importorskip("rclpy")
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import TwistStamped
 from std_msgs.msg import String
 
-from robovlms_ros.nodes import action_history_node, vla_node
+from robovlms_ros.nodes import action_history_node, arm_bridge_node, vla_node
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.interfaces import VLAAction
 
@@ -111,7 +113,12 @@ def start(graph: Any) -> Iterator[Callable[..., Process]]:
 
 
 @pytest.mark.parametrize(
-    ("executable", "module"), [("vla_node", vla_node), ("action_history_node", action_history_node)]
+    ("executable", "module"),
+    [
+        ("vla_node", vla_node),
+        ("action_history_node", action_history_node),
+        ("arm_bridge_node", arm_bridge_node),
+    ],
 )
 def test_help_is_quick_and_names_every_topic_and_parameter(executable: str, module: Any) -> None:
     started = time.monotonic()
@@ -127,9 +134,8 @@ def test_help_is_quick_and_names_every_topic_and_parameter(executable: str, modu
     )
     assert time.monotonic() - started < 3
     assert done.stderr == ""
-    tables = {"vla_node": "VLA_NODE", "action_history_node": "ACTION_HISTORY_NODE"}
     expected = [endpoint.name for endpoint in module.ENDPOINTS]
-    expected += getattr(module, tables[executable]).rows
+    expected += getattr(module, executable.upper()).rows
     assert not [name for name in expected if f"  {name} " not in done.stdout]
     assert max(len(line) for line in done.stdout.splitlines()) <= 115
 
@@ -156,6 +162,24 @@ def test_the_history_node_ends_cleanly(start: Any, graph: Any, number: signal.Si
     code, seconds = process.end(number)
     assert (code, process.lines) == (0, [])
     assert seconds < 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_an_arm_that_the_bridge_moves(start: Any, graph: Any, number: signal.Signals) -> None:
+    process = start("scripts/arm_bridge_node", "--ros-args", "-p", "timeout:=60.0")
+    twists = graph.collect(TwistStamped, "twist", 1000)
+    actions = graph.publisher(VLAAction, "action")
+    graph.wait_for(lambda: graph.helper.count_publishers("/twist"), "its discovery", timeout=30)
+    message = VLAAction(step_duration=Duration(sec=60))
+    message.header.frame_id, message.header.stamp = "base_link", graph.helper.get_clock().now().to_msg()
+    message.translation.x = 1.0
+    actions.publish(message)
+    graph.wait_for(lambda: twists and twists[-1].twist.linear.x > 0, "motion")
+    code, seconds = process.end(number)
+    assert code == 0
+    assert seconds < 2
+    assert process.said("ended after 1 actions")
+    graph.wait_for(lambda: twists[-1].twist.linear.x == 0, "the stop")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

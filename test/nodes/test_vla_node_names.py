@@ -14,6 +14,8 @@ from robovlms_ros.ros import qos
 from robovlms_ros.ros.interfaces import VLAAction
 
 Start = Callable[..., Any]
+# What makes a node listen to everything that it can listen to.
+ALL = {"state.source": "topics", "state.gripper_joint": "finger", "state.gripper_open": 1.0}
 
 
 def test_two_namespaces_do_not_hear_each_other(vla: Start, scripted: Any) -> None:
@@ -34,18 +36,21 @@ def test_every_topic_and_service_can_be_remapped(vla: Start, scripted: Any) -> N
 
     remaps = [f"{endpoint.name}:=/robot/n{number}" for number, endpoint in enumerate(ENDPOINTS)]
     arguments = ["--ros-args", *[word for remap in remaps for word in ("-r", remap)]]
-    node = vla(scripted(cameras=("static", "hand")), cli_args=arguments)
+    node = vla(scripted(cameras=("static", "hand")), parameters=ALL, cli_args=arguments)
     helper = node.graph.helper
-    node.graph.wait_for(lambda: helper.count_publishers("/robot/n7"), "discovery")
-    known = {name for name, _ in helper.get_topic_names_and_types() + helper.get_service_names_and_types()}
-    assert {f"/robot/n{number}" for number in range(len(ENDPOINTS))} <= known
-    assert not {f"/{e.name}" for e in ENDPOINTS if e.kind != "serves"} & known - {"/action"}
+
+    def known() -> set[str]:
+        return {name for name, _ in helper.get_topic_names_and_types() + helper.get_service_names_and_types()}
+
+    expected = {f"/robot/n{number}" for number in range(len(ENDPOINTS))}
+    node.graph.wait_for(lambda: expected <= known(), f"discovery of {expected - known()}")
+    assert not {f"/{e.name}" for e in ENDPOINTS if e.kind != "serves"} & known() - {"/action"}
 
 
 def test_the_help_names_every_topic_and_service_that_the_node_has(vla: Start, scripted: Any) -> None:
     from robovlms_ros.nodes.vla_node import ENDPOINTS
 
-    node = vla(scripted(cameras=("static", "hand")), namespace="ns").node
+    node = vla(scripted(cameras=("static", "hand")), parameters=ALL, namespace="ns").node
     name, namespace = node.get_name(), node.get_namespace()
     standard = {"/parameter_events", "/rosout", "/clock", f"{namespace}/{name}/transition_event"}
 

@@ -44,7 +44,7 @@ def test_an_action_becomes_what_the_outputs_ask_for() -> None:
     np.testing.assert_allclose(commands.twist, [0.2, 0, 0, 0, 0, 1], atol=1e-12)
     np.testing.assert_allclose(commands.pose.position, [0.52, 0, 0])
     assert commands.gripper == (0.04,)
-    assert (bridge.executed, bridge.refusal, bridge.age_ns) == (1, "", 20 * MS)
+    assert (bridge.executed, bridge.refusal, bridge.age_ns) == (1, None, 20 * MS)
 
 
 @pytest.mark.parametrize("outputs", [{"twist"}, {"pose"}, {"gripper"}, {"twist", "gripper"}])
@@ -59,8 +59,8 @@ def test_without_a_tool_pose_the_other_outputs_go_on() -> None:
     bridge = make(outputs=ALL)
     assert sent(bridge.offer(action(), START)) == {"twist", "gripper"}
     assert bridge.counts == {"no target: no tool pose": 1}
-    assert bridge.pose.problem == "no tool pose has arrived yet"
-    assert bridge.refusal == ""
+    assert str(bridge.pose.problem) == "no tool pose has arrived yet"
+    assert bridge.refusal is None
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,12 @@ def test_an_action_that_must_not_be_executed_sends_nothing_and_is_counted(
     bridge.pose.offer(pose(frame="elsewhere"), START)
     assert sent(bridge.offer(action(**changes), START)) == set()
     assert bridge.counts == {kind: 1}
-    assert bridge.refusal
+    assert bridge.refusal is not None
+    assert bridge.refusal.kind == kind
     assert bridge.due_ns is None
     assert (bridge.received, bridge.executed) == (1, 0)
     assert sent(bridge.offer(action(sequence=1), START)) == {"twist", "gripper"}
-    assert bridge.refusal == ""
+    assert bridge.refusal is None
 
 
 def test_a_refused_action_does_not_prolong_the_last() -> None:

@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from controlled import MS, START, Recording, acted, make, picture, step
 
+from robovlms_ros.policy.chunk_settings import ChunkSettings
 from robovlms_ros.policy.controller import Controller
 from robovlms_ros.policy.decision import Action, ControlSettings, Hold, Request
 from robovlms_ros.policy.frames import Frame, FrameError
-from robovlms_ros.policy.history import ActionHistoryRing
-from robovlms_ros.policy.null_policy import NullPolicy
 from robovlms_ros.policy.safety import ActionError, Limits
-from robovlms_ros.policy.types import ActionChunk, HistoryWindow, Observation
-
-MS = 1_000_000
-START = 1_000_000 * MS
-
-
-class Recording:
-    """The null policy, with its observations kept and its answers changed where a test wants so."""
-
-    def __init__(self, chunk: int = 1) -> None:
-        self.policy = NullPolicy(chunk=chunk)
-        self.profile = self.policy.profile
-        self.seen: list[Observation] = []
-        self.resets = 0
-        self.change: Callable[[ActionChunk], ActionChunk] = lambda chunk: chunk
-
-    def session(self, execute_horizon: int) -> Any:
-        outer, session = self, self.policy.session(execute_horizon)
-
-        class Session:
-            def reset(self) -> None:
-                outer.resets += 1
-                session.reset()
-
-            def step(self, observation: Observation) -> ActionChunk:
-                outer.seen.append(observation)
-                return outer.change(session.step(observation))
-
-        return Session()
+from robovlms_ros.policy.types import ActionChunk
 
 
 @pytest.fixture
 def policy() -> Recording:
     return Recording()
-
-
-def make(policy: Recording, settings: ControlSettings | None = None, **arguments: Any) -> Controller:
-    arguments.setdefault("cameras", ["static"])
-    controller = Controller(policy.session, policy.profile, settings=settings or ControlSettings(), **arguments)
-    controller.set_instruction("pick")
-    return controller
-
-
-def picture(stamp: int, value: int = 0) -> Frame:
-    return Frame(stamp, lambda: np.full((4, 4, 3), value, np.uint8))
-
-
-def step(controller: Controller, stamp: int, now: int | None = None) -> Action | Hold:
-    now = stamp + 5 * MS if now is None else now
-    controller.offer("static", picture(stamp), now)
-    return controller.step(now)
-
-
-def acted(result: Action | Hold | None) -> Action:
-    assert isinstance(result, Action), result
-    return result
 
 
 def test_an_action_answers_its_image(policy: Recording) -> None:
@@ -163,7 +112,7 @@ def test_a_result_that_the_world_overtook_is_discarded(policy: Recording, interr
     elif interrupt == "stop":
         controller.set_instruction("")
     elif interrupt == "disable":
-        controller.settings = replace(controller.settings, enabled=False)
+        controller.apply(replace(controller.settings, enabled=False))
     else:
         now = START - 1000 * MS
     assert controller.commit(request, chunk, now) is Hold.OBSOLETE
@@ -292,7 +241,7 @@ def test_by_default_every_image_is_answered(policy: Recording) -> None:
 
 def test_a_chunk_executed_open_loop_counts_its_steps() -> None:
     policy = Recording(chunk=5)
-    controller = make(policy, ControlSettings(execute_horizon=3))
+    controller = make(policy, ControlSettings(chunk=ChunkSettings("open_loop", horizon=3)))
     actions = [acted(step(controller, START + i * 33 * MS)) for i in range(6)]
     assert [action.step_index for action in actions] == [0, 1, 2, 0, 1, 2]
     assert {action.chunk_size for action in actions} == {5}
@@ -306,99 +255,6 @@ def test_every_step_of_a_chunk_passes_the_limits() -> None:
     assert action.chunk is not None
     assert (np.linalg.norm(action.chunk.actions[:, :3], axis=1) < 0.001 + 1e-12).all()
     assert action.chunk.actions.shape == (10, 7)
-
-
-# -- history
-
-
-def test_both_sources_of_history_give_the_same_windows() -> None:
-    inside, outside = Recording(), Recording()
-    internal, external = make(inside), make(outside, internal_history=False)
-    node = ActionHistoryRing(16)
-    for i in range(30):
-        if i == 20:
-            internal.new_episode()
-            external.new_episode()
-        acted(step(internal, START + i * 33 * MS))
-        action = acted(step(external, START + i * 33 * MS))
-        node.push(action.episode, action.sequence, action.stamp_ns, action.normalized)
-        external.set_history(node.episode, node.sequence, node.window())
-    for mine, theirs in zip(inside.seen, outside.seen, strict=True):
-        assert mine.history is not None
-        assert theirs.history is not None
-        np.testing.assert_array_equal(mine.history.actions, theirs.history.actions)
-        np.testing.assert_array_equal(mine.history.valid, theirs.history.valid)
-    assert inside.seen[5].history.valid.sum() == 5  # type: ignore[union-attr]
-
-
-def test_a_history_that_lags_is_marked_and_not_shifted(policy: Recording) -> None:
-    controller = make(policy, internal_history=False, history_length=4)
-    node = ActionHistoryRing(4)
-    for i in range(3):
-        action = acted(step(controller, START + i * 33 * MS))
-        if i < 2:
-            node.push(action.episode, action.sequence, action.stamp_ns, action.normalized)
-    controller.set_history(node.episode, node.sequence, node.window())
-    step(controller, START + 99 * MS)
-    assert policy.seen[-1].history.valid.tolist() == [False, True, True, False]  # type: ignore[union-attr]
-
-
-def test_the_history_of_another_episode_is_not_used(policy: Recording) -> None:
-    controller = make(policy, internal_history=False)
-    acted(step(controller, START))
-    controller.set_history(7, 0, HistoryWindow(np.ones((1, 7), np.float32), np.ones(1, bool)))
-    acted(step(controller, START + 33 * MS))
-    assert not policy.seen[-1].history.valid.any()  # type: ignore[union-attr]
-
-
-# -- stopping
-
-
-def test_the_watchdog_stops_the_arm_once_and_holds_the_gripper(policy: Recording) -> None:
-    controller = make(policy, ControlSettings(watchdog_ns=1000 * MS))
-    last = acted(step(controller, START, now=START))
-    assert controller.watchdog(START + 1000 * MS) is None
-    stop = acted(controller.watchdog(START + 1001 * MS))
-    assert stop.stop
-    assert not stop.action[:6].any()
-    assert stop.action[6] == last.action[6]
-    assert (stop.sequence, stop.stamp_ns) == (1, START + 1001 * MS)
-    assert controller.watchdog(START + 9000 * MS) is None
-    assert controller.counts["watchdog stop"] == 1
-
-
-def test_the_watchdog_is_rearmed_by_the_next_action(policy: Recording) -> None:
-    controller = make(policy, ControlSettings(watchdog_ns=1000 * MS))
-    for start in (START, START + 5000 * MS):
-        acted(step(controller, start, now=start))
-        acted(controller.watchdog(start + 1001 * MS))
-
-
-def test_the_watchdog_is_disarmed_by_a_clock_jump(policy: Recording) -> None:
-    controller = make(policy)
-    acted(step(controller, START))
-    assert controller.watchdog(START - 60_000 * MS) is None
-    assert controller.watchdog(START - 30_000 * MS) is None
-
-
-def test_the_watchdog_can_be_switched_off(policy: Recording) -> None:
-    controller = make(policy, ControlSettings(watchdog_ns=0))
-    acted(step(controller, START))
-    assert controller.watchdog(START + 10**15) is None
-
-
-def test_an_arm_that_was_never_moved_is_never_stopped(policy: Recording) -> None:
-    controller = make(policy)
-    assert controller.stop(START) is None
-    assert controller.watchdog(START + 10**12) is None
-
-
-def test_a_stop_action_is_part_of_the_history(policy: Recording) -> None:
-    controller = make(policy)
-    acted(step(controller, START))
-    acted(controller.stop(START + 10 * MS))
-    assert acted(step(controller, START + 33 * MS)).sequence == 2
-    assert policy.seen[-1].history.valid.sum() == 2  # type: ignore[union-attr]
 
 
 # -- two cameras

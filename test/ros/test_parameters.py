@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from robovlms_ros.policy.safety import Limits
+from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE
 from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE, control_settings
 from robovlms_ros.ros.parameters import ParameterError, Parameters, ParameterTable, Row
 
@@ -209,19 +210,47 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in flat.items()}
 
 
+PARAMETER_FILE = Path(__file__).resolve().parents[2] / "config" / "vla.yaml"
+# A bare node name as a key would be inert in a namespace.
+SECTIONS = {
+    "/**": VLA_NODE.defaults() | ACTION_HISTORY_NODE.defaults(),
+    "/**/arm_bridge_node": ARM_BRIDGE_NODE.defaults(),
+}
+
+
 def test_the_parameter_file_holds_every_parameter_at_its_default_and_no_other() -> None:
-    path = Path(__file__).resolve().parents[2] / "config" / "vla.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert list(content) == ["/**"], "a bare node name would be inert in a namespace"
-    held = flattened(content["/**"]["ros__parameters"])
-    assert held == VLA_NODE.defaults() | ACTION_HISTORY_NODE.defaults()
-    assert {name: type(value) for name, value in held.items()} == {
-        name: type(value) for name, value in (VLA_NODE.defaults() | ACTION_HISTORY_NODE.defaults()).items()
-    }
+    content = yaml.safe_load(PARAMETER_FILE.read_text(encoding="utf-8"))
+    assert list(content) == list(SECTIONS)
+    for section, defaults in SECTIONS.items():
+        held = flattened(content[section]["ros__parameters"])
+        assert held == defaults
+        types = {name: type(value) for name, value in held.items()}
+        assert types == {name: type(value) for name, value in defaults.items()}
+
+
+def test_nodes_that_share_a_section_mean_the_same_by_a_name() -> None:
+    assert VLA_NODE.rows.keys() & ACTION_HISTORY_NODE.rows.keys() == {"history.length"}
+
+
+@pytest.mark.parametrize("namespace", ["", "robot", "cell/robot"])
+def test_a_section_of_one_node_reaches_it_in_any_namespace_and_no_other(
+    graph: Any, tmp_path: Path, namespace: str
+) -> None:
+    text = PARAMETER_FILE.read_text(encoding="utf-8")
+    path = tmp_path / "parameters.yaml"
+    path.write_text(text.replace("outputs: [twist]", "outputs: [pose, array]"), encoding="utf-8")
+    arguments = {"namespace": namespace, "cli_args": ["--ros-args", "--params-file", str(path)]}
+    values = {}
+    for name, table in (("arm_bridge_node", ARM_BRIDGE_NODE), ("vla_node", VLA_NODE)):
+        node = graph.add(rclpy.create_node(name, context=graph.context, **arguments))
+        values[name] = Parameters(node, table, locked=lambda: True, apply=lambda _: None).values()
+        assert ("outputs" in node._parameter_overrides) == (name == "arm_bridge_node")
+    assert values["arm_bridge_node"] == ARM_BRIDGE_NODE.defaults() | {"outputs": ("pose", "array")}
+    assert values["vla_node"] == VLA_NODE.defaults()
 
 
 def test_every_default_is_allowed_and_every_row_is_described() -> None:
-    for table in (VLA_NODE, ACTION_HISTORY_NODE):
+    for table in (VLA_NODE, ACTION_HISTORY_NODE, ARM_BRIDGE_NODE):
         for row in table.rows.values():
             assert row.check(row.default) is None
             assert row.description.endswith(".")
@@ -238,5 +267,5 @@ def test_limits_come_from_the_profile_unless_they_are_set_or_switched_off() -> N
 
 def test_the_horizon_counts_only_open_loop() -> None:
     values: dict[str, Any] = VLA_NODE.defaults() | {"chunk.horizon": 5}
-    assert control_settings(values, Limits()).execute_horizon == 1
-    assert control_settings(values | {"chunk.mode": "open_loop"}, Limits()).execute_horizon == 5
+    assert control_settings(values, Limits()).chunk.session_horizon == 1
+    assert control_settings(values | {"chunk.mode": "open_loop"}, Limits()).chunk.session_horizon == 5

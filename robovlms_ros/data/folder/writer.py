@@ -91,6 +91,7 @@ class DatasetWriter:
         self._file: IO[bytes] | None = None
         self._writer: pa.RecordBatchFileWriter | None = None
         self._pending: list[EpisodeRow] = []
+        self._identifiers: set[str] = set()
         self._safe_size = 0
         self._broken = False
         with self._disk_errors():
@@ -114,7 +115,7 @@ class DatasetWriter:
                 self._begin_shard()
             for part in parts:
                 row = EpisodeRow(
-                    identifier=part.identifier,
+                    identifier=self._unique(part.identifier),
                     instruction=part.instruction,
                     steps=len(part.actions),
                     step_duration=part.step_duration,
@@ -166,6 +167,7 @@ class DatasetWriter:
         self._keep_complete_rows()
         self._shard_number = max((row.shard for row in self.rows), default=-1) + 1
         self._salvage()
+        self._identifiers = {row.identifier for row in self.rows}
 
     def _check_same(self, found: DatasetInfo) -> None:
         shards = self.folder / SHARDS
@@ -212,6 +214,13 @@ class DatasetWriter:
         old.unlink()
 
     # -- shards
+
+    def _unique(self, identifier: str) -> str:
+        """``identifier``, with a number where another episode has it: datasets that are joined count alike."""
+        names = (identifier, *(f"{identifier}~{number}" for number in range(2, self.episodes + 3)))
+        chosen = next(name for name in names if name not in self._identifiers)
+        self._identifiers.add(chosen)
+        return chosen
 
     @property
     def _part_path(self) -> Path:

@@ -1,0 +1,122 @@
+"""From predictions to published actions: limits, numbers, the record of what the arm was told, and its stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robovlms_ros.policy.decision import Action, LimitedChunk, Profile, Request
+from robovlms_ros.policy.episode import Episode
+from robovlms_ros.policy.limiting import as_predicted, limit_chunk, limit_rest, limit_step
+from robovlms_ros.policy.safety import ACTION_DIM, GRIPPER, Limits
+from robovlms_ros.policy.schedule import Prediction, ScheduledStep
+from robovlms_ros.policy.types import ActionChunk
+
+
+class Output:
+    """Makes every action that is published, and records it as part of ``episode``. Not thread-safe."""
+
+    def __init__(self, profile: Profile, episode: Episode) -> None:
+        self._profile = profile
+        self._episode = episode
+        self.last_action: Action | None = None
+        """Newest action that moves; None where the arm has nothing to be stopped from."""
+        self._moved_ns = 0
+        self._step_index = 0
+        self._chunk_size = 1
+
+    def answer(
+        self,
+        request: Request,
+        chunk: ActionChunk,
+        limits: Limits,
+        position: NDArray[np.float64] | None,
+        now_ns: int,
+    ) -> Action:
+        """Return the action that answers the image of ``request``: the first of what the session gave."""
+        orientation = self._profile.orientation(request.state)
+        limited = limit_chunk(chunk, self._profile, limits, position=position, orientation=orientation)
+        # By contract the timings are empty where the session only went on with the last chunk.
+        fresh = request.execute_horizon == 1 or bool(chunk.timings)
+        self._step_index = 0 if fresh else self._step_index + 1
+        self._chunk_size = len(chunk) if fresh else self._chunk_size
+        place, stamp_ns = (self._step_index, self._chunk_size), request.chosen.stamp_ns
+        rows = limited if fresh else None
+        return self._move(limited, stamp_ns, request.instruction, place, now_ns, rows, chunk.timings)
+
+    def predicted(self, request: Request, chunk: ActionChunk, limits: Limits) -> Prediction:
+        """Return the answer to ``request`` for the schedule, in all limits that do not ask where the tool is."""
+        orientation = self._profile.orientation(request.state)
+        anywhere = replace(limits, workspace=None)
+        limited = limit_chunk(chunk, self._profile, anywhere, orientation=orientation)
+        return Prediction(request.chosen.stamp_ns, limited, chunk.timings, orientation)
+
+    def execute(
+        self,
+        step: ScheduledStep,
+        instruction: str,
+        limits: Limits,
+        position: NDArray[np.float64] | None,
+        now_ns: int,
+    ) -> Action:
+        """Return the action for a step of the schedule, under the limits of now."""
+        row = limit_step(step, self._profile, limits, position)
+        newest, place = step.newest, (step.index, len(step.newest))
+        if not step.first:
+            return self._move(row, newest.stamp_ns, instruction, place, now_ns)
+        rest = limit_rest(step, self._profile, limits, position)
+        return self._move(row, newest.stamp_ns, instruction, place, now_ns, rest, newest.timings)
+
+    def stand_still(self, now_ns: int) -> Action | None:
+        """Return an action of no motion that holds the gripper; None where the arm does not move."""
+        moving = self.last_action
+        if moving is None:
+            return None
+        action = np.zeros(ACTION_DIM)
+        action[GRIPPER] = moving.action[GRIPPER]
+        # No motion is none in any orientation.
+        normalized = as_predicted(action[None], self._profile, np.zeros(3))[0]
+        number, sequence = self._episode.number, self._episode.sequence
+        still = Action(now_ns, number, sequence, moving.instruction, action, normalized, stop=True)
+        self._episode.record(still)
+        return still
+
+    def stop(self, now_ns: int) -> Action | None:
+        """Return one action as ``stand_still`` does; from now on the arm has nothing to be stopped from."""
+        still = self.stand_still(now_ns)
+        self.last_action = None
+        return still
+
+    def overdue(self, now_ns: int, timeout_ns: int) -> bool:
+        """Whether the arm moves and no action came for longer than ``timeout_ns`` (0 = never)."""
+        return timeout_ns > 0 and self.last_action is not None and now_ns - self._moved_ns > timeout_ns
+
+    def _move(
+        self,
+        rows: LimitedChunk,
+        stamp_ns: int,
+        instruction: str,
+        place: tuple[int, int],
+        now_ns: int,
+        chunk: LimitedChunk | None = None,
+        timings: Mapping[str, float] | None = None,
+    ) -> Action:
+        action = Action(
+            stamp_ns=stamp_ns,
+            episode=self._episode.number,
+            sequence=self._episode.sequence,
+            instruction=instruction,
+            action=rows.actions[0],
+            normalized=rows.normalized[0],
+            saturated=int(rows.saturated[0]),
+            step_index=place[0],
+            chunk_size=place[1],
+            chunk=chunk,
+            timings=timings or {},
+        )
+        self._episode.record(action)
+        self.last_action, self._moved_ns = action, now_ns
+        return action

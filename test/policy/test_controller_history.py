@@ -1,0 +1,55 @@
+"""What a controller shows the model of the past."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from controlled import MS, START, Recording, acted, make, step
+
+from robovlms_ros.policy.history import ActionHistoryRing
+from robovlms_ros.policy.types import HistoryWindow
+
+
+@pytest.fixture
+def policy() -> Recording:
+    return Recording()
+
+
+def test_both_sources_of_history_give_the_same_windows() -> None:
+    inside, outside = Recording(), Recording()
+    internal, external = make(inside), make(outside, internal_history=False)
+    node = ActionHistoryRing(16)
+    for i in range(30):
+        if i == 20:
+            internal.new_episode()
+            external.new_episode()
+        acted(step(internal, START + i * 33 * MS))
+        action = acted(step(external, START + i * 33 * MS))
+        node.push(action.episode, action.sequence, action.stamp_ns, action.normalized)
+        external.set_history(node.episode, node.sequence, node.window())
+    for mine, theirs in zip(inside.seen, outside.seen, strict=True):
+        assert mine.history is not None
+        assert theirs.history is not None
+        np.testing.assert_array_equal(mine.history.actions, theirs.history.actions)
+        np.testing.assert_array_equal(mine.history.valid, theirs.history.valid)
+    assert inside.seen[5].history.valid.sum() == 5  # type: ignore[union-attr]
+
+
+def test_a_history_that_lags_is_marked_and_not_shifted(policy: Recording) -> None:
+    controller = make(policy, internal_history=False, history_length=4)
+    node = ActionHistoryRing(4)
+    for i in range(3):
+        action = acted(step(controller, START + i * 33 * MS))
+        if i < 2:
+            node.push(action.episode, action.sequence, action.stamp_ns, action.normalized)
+    controller.set_history(node.episode, node.sequence, node.window())
+    step(controller, START + 99 * MS)
+    assert policy.seen[-1].history.valid.tolist() == [False, True, True, False]  # type: ignore[union-attr]
+
+
+def test_the_history_of_another_episode_is_not_used(policy: Recording) -> None:
+    controller = make(policy, internal_history=False)
+    acted(step(controller, START))
+    controller.set_history(7, 0, HistoryWindow(np.ones((1, 7), np.float32), np.ones(1, bool)))
+    acted(step(controller, START + 33 * MS))
+    assert not policy.seen[-1].history.valid.any()  # type: ignore[union-attr]
