@@ -23,13 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robovlms_ros.policy.decision import Action, ControlSettings, Hold, Profile, Request
-from robovlms_ros.policy.episode import Episode
+from robovlms_ros.policy.episode import Episode, HistoryLag
 from robovlms_ros.policy.frames import Frame, FrameBuffer
 from robovlms_ros.policy.inference import Inference
 from robovlms_ros.policy.inputs import Inputs
 from robovlms_ros.policy.mandate import Mandate
 from robovlms_ros.policy.output import Output
 from robovlms_ros.policy.robot_state import RobotStates
+from robovlms_ros.policy.safety import ActionError
 from robovlms_ros.policy.schedule import ChunkSchedule
 from robovlms_ros.policy.types import ActionChunk, HistoryWindow, Session
 
@@ -95,6 +96,11 @@ class Controller:
     def received_history(self) -> tuple[int, int] | None:
         """Episode and newest row's number of the window that ``set_history`` was given last, if any."""
         return self._episode.received
+
+    @property
+    def history_lag(self) -> HistoryLag:
+        """How far the windows from ``set_history`` were behind when they were used."""
+        return self._episode.lag
 
     @property
     def last_action(self) -> Action | None:
@@ -247,13 +253,15 @@ class Controller:
         if self._inputs.lost(now_ns, settings):
             self.counts["no tool pose"] += 1
             return Hold.NO_POSE
-        if not settings.chunk.scheduled:
+        if settings.chunk.scheduled:
+            self._schedule.add(self._output.predicted(request, chunk, settings.limits))
+            return Hold.EXECUTING if settings.chunk.overlap else self._next(now_ns) or Hold.LATE
+        try:
             position = self._inputs.position(now_ns)
             return self._output.answer(request, chunk, settings.limits, position, now_ns)
-        self._schedule.add(self._output.predicted(request, chunk, settings.limits))
-        if settings.chunk.overlap:
-            return Hold.EXECUTING
-        return self._next(now_ns) or Hold.LATE
+        except ActionError as error:
+            self.counts[error.kind] += 1
+            return Hold.NOT_FINITE
 
     def step(self, now_ns: int) -> Action | Hold:
         """Plan, infer and commit at one moment; errors of ``infer`` pass through, already counted."""
@@ -297,11 +305,12 @@ class Controller:
         step = self._schedule.next(now_ns, self.step_ns, settings.chunk)
         if step is None:
             return None
-        if not np.isfinite(step.action).all():  # finite predictions of 1e308 have no finite mean
-            self.counts["not finite"] += 1
+        try:
+            position = self._inputs.position(now_ns)
+            return self._output.execute(step, self.instruction or "", settings.limits, position, now_ns)
+        except ActionError as error:
+            self.counts[error.kind] += 1
             return None
-        position = self._inputs.position(now_ns)
-        return self._output.execute(step, self.instruction or "", settings.limits, position, now_ns)
 
     def _starve(self, now_ns: int) -> Action | None:
         """What an arm is told that still moves when nothing is left to execute."""

@@ -53,6 +53,7 @@ class Hold(Enum):
     NO_POSE = "the workspace is not held: no tool pose within state.max_age"
     STALE = "image too old"
     OBSOLETE = "superseded during inference"
+    NOT_FINITE = "the action to publish is not finite"
     EXECUTING = "executing a chunk"
     LATE = "the chunk came so late that all its actions are past"
     STARVED = "waiting for the next chunk"

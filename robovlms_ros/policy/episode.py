@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from robovlms_ros.policy.decision import Action
 from robovlms_ros.policy.history import ActionHistoryRing, align_window
 from robovlms_ros.policy.types import HistoryWindow
+
+
+@dataclass
+class HistoryLag:
+    """How far the windows of the history node were behind the published actions when they were used.
+
+    ``rows`` is what the last window lacked and ``most`` what any did; ``behind`` of all ``windows`` lacked some.
+    """
+
+    windows: int = 0
+    behind: int = 0
+    rows: int = 0
+    most: int = 0
+
+    def add(self, rows: int) -> None:
+        """Count a window that lacked the newest ``rows`` actions."""
+        self.windows += 1
+        self.behind += rows > 0
+        self.rows = rows
+        self.most = max(self.most, rows)
 
 
 class Episode:
@@ -17,6 +39,7 @@ class Episode:
         self.number = 0
         self.sequence = 0
         """Number of the next action, which is how many there have been."""
+        self.lag = HistoryLag()
         self._internal = internal_history
         self._ring = ActionHistoryRing(history_length)
         self._received: tuple[int, int, HistoryWindow] | None = None
@@ -46,8 +69,11 @@ class Episode:
     def history(self) -> HistoryWindow:
         """The window that ends with the last published action; what has not arrived is invalid."""
         until = self.sequence - 1
-        if self._received and not self._internal:
-            episode, sequence, window = self._received
-            if episode == self.number:
-                return align_window(window, sequence, until, self._ring.length)
-        return self._ring.window(until)
+        if self._internal:
+            return self._ring.window(until)
+        if self._received is None or self._received[0] != self.number:
+            self.lag.add(self.sequence)
+            return self._ring.window(until)  # in which nothing is
+        _, sequence, window = self._received
+        self.lag.add(max(0, until - sequence))
+        return align_window(window, sequence, until, self._ring.length)

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from robovlms_ros.policy.decision import Action, LimitedChunk, Profile, Request
 from robovlms_ros.policy.episode import Episode
 from robovlms_ros.policy.limiting import as_predicted, limit_chunk, limit_rest, limit_step
-from robovlms_ros.policy.safety import ACTION_DIM, GRIPPER, Limits
+from robovlms_ros.policy.safety import ACTION_DIM, GRIPPER, ActionError, Limits
 from robovlms_ros.policy.schedule import Prediction, ScheduledStep
 from robovlms_ros.policy.types import ActionChunk
 
 
 class Output:
-    """Makes every action that is published, and records it as part of ``episode``. Not thread-safe."""
+    """Makes every action that is published, and records it as part of ``episode``. Not thread-safe.
+
+    Where no limit applies, finite predictions can give one that is not: the mean of numbers near 1e308, or the
+    same in the model's words. ``answer`` and ``execute`` then raise ActionError, and nothing has happened.
+    """
 
     def __init__(self, profile: Profile, episode: Episode) -> None:
         self._profile = profile
@@ -104,6 +108,8 @@ class Output:
         chunk: LimitedChunk | None = None,
         timings: Mapping[str, float] | None = None,
     ) -> Action:
+        if not (np.isfinite(rows.actions[0]).all() and np.isfinite(rows.normalized[0]).all()):
+            raise ActionError("not finite", f"the action to publish is {rows.actions[0].tolist()}")
         action = Action(
             stamp_ns=stamp_ns,
             episode=self._episode.number,

@@ -50,6 +50,8 @@ def _control_state(runtime: VLARuntime, values: Mapping[str, Any], now: int, sil
     if moving and 0 <= now - runtime.last_published_ns < 1_000_000_000:
         return (WARN, "acting, but slower than its steps") if runtime.slow else (OK, "acting")
     hold = runtime.thread.hold or Hold.NO_FRAME
+    if hold is Hold.EXECUTING:  # it was; and no action came for a second
+        hold = Hold.STARVED
     if hold in INTENDED:
         return OK, hold.value
     return WARN, (Hold.NO_FRAME if silent else hold).value
@@ -71,6 +73,11 @@ def _control_values(runtime: VLARuntime, now: int) -> dict[str, object]:
             "latency p50 (ms)": runtime.latency.percentile(50) * 1e3,
             "latency p95 (ms)": runtime.latency.percentile(95) * 1e3,
         }
+        if runtime.policy.card.get("action_encoder"):
+            lag = controller.history_lag
+            values["history rows behind"] = lag.rows
+            values["history rows behind, most"] = lag.most
+            values["history windows behind"] = f"{lag.behind} of {lag.windows}"
         values |= {f"{stage} p50 (ms)": times.percentile(50) * 1e3 for stage, times in runtime.stages.items()}
         values |= {f"count of {reason}": count for reason, count in sorted(controller.counts.items())}
     return values

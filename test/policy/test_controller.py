@@ -223,6 +223,23 @@ def test_an_image_that_cannot_be_decoded_leaves_the_episode_alone(policy: Record
     assert acted(step(controller, START + 66 * MS)).sequence == 1
 
 
+# -- timings
+
+
+def test_the_wait_of_the_image_and_its_decoding_are_measured_beside_the_model(policy: Recording) -> None:
+    action = acted(step(make(policy), START, now=START + 5 * MS))
+    assert list(action.timings) == ["wait", "decode", "model"]
+    assert action.timings["wait"] == pytest.approx(0.005)
+    assert action.timings["decode"] >= 0.0
+
+
+def test_an_action_that_no_inference_gave_has_no_timings() -> None:
+    policy = Recording(chunk=3)
+    controller = make(policy, ControlSettings(chunk=ChunkSettings("open_loop", horizon=3)))
+    timings = [acted(step(controller, START + i * 33 * MS)).timings for i in range(4)]
+    assert [bool(each) for each in timings] == [True, False, False, True]
+
+
 # -- pace and chunks
 
 

@@ -53,3 +53,27 @@ def test_the_history_of_another_episode_is_not_used(policy: Recording) -> None:
     controller.set_history(7, 0, HistoryWindow(np.ones((1, 7), np.float32), np.ones(1, bool)))
     acted(step(controller, START + 33 * MS))
     assert not policy.seen[-1].history.valid.any()  # type: ignore[union-attr]
+
+
+def test_the_lag_of_the_received_history_is_measured(policy: Recording) -> None:
+    controller = make(policy, internal_history=False)
+    node = ActionHistoryRing(16)
+    for i in range(5):
+        action = acted(step(controller, START + i * 33 * MS))
+        node.push(action.episode, action.sequence, action.stamp_ns, action.normalized)
+        if i in (0, 1, 3):
+            controller.set_history(node.episode, node.sequence, node.window())
+    # The windows lacked 0 (there was nothing yet), 0, 0, 1 and 0 actions.
+    lag = controller.history_lag
+    assert (lag.windows, lag.behind, lag.rows, lag.most) == (5, 1, 0, 1)
+    controller.new_episode()
+    for i in range(5, 8):
+        acted(step(controller, START + i * 33 * MS))
+    assert (lag.windows, lag.behind, lag.rows, lag.most) == (8, 3, 2, 2)
+
+
+def test_a_history_kept_inside_never_lags(policy: Recording) -> None:
+    controller = make(policy)
+    for i in range(5):
+        acted(step(controller, START + i * 33 * MS))
+    assert controller.history_lag.windows == 0
