@@ -60,7 +60,10 @@ ARGUMENTS = [
         description="Configure and activate; '' = params_file's.",
     ),
     DeclareLaunchArgument(
-        "history", default_value="true", choices=SWITCH[1:], description="Start action_history_node, too."
+        "history",
+        default_value="true",
+        choices=["true", "together", "false"],
+        description="Start action_history_node, too: as a process of its own, or together in that of vla_node.",
     ),
     DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn, error or fatal."),
 ]
@@ -100,8 +103,10 @@ def nodes(context: LaunchContext) -> list[Node]:
         "output": "screen",
         "ros_arguments": ["--log-level", given(LaunchConfiguration("log_level"))],
     }
+    arrangement = given(LaunchConfiguration("history"))
     vla = Node(
         executable="vla_node",
+        arguments=["--with-history"] if arrangement == "together" else [],
         parameters=[
             params_file,
             clock,
@@ -148,7 +153,7 @@ def nodes(context: LaunchContext) -> list[Node]:
         ],
         **common,
     )
-    history_wanted = given(LaunchConfiguration("history")) == "true"
+    history_wanted = arrangement == "true"
     bridge_wanted = given(LaunchConfiguration("arm_bridge")) == "true"
     return [vla, *[history] * history_wanted, *[bridge] * bridge_wanted]
 

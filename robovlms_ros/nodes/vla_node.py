@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rclpy.context import Context
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.timer import Timer
 from std_srvs.srv import SetBool, Trigger
 
+from robovlms_ros.nodes.action_history_node import ActionHistoryNode
 from robovlms_ros.policy.safety import Limits
 from robovlms_ros.ros.clock import steady_timer
 from robovlms_ros.ros.diagnostics import DiagnosticsPublisher
-from robovlms_ros.ros.help import Endpoint, help_text, wants_help
+from robovlms_ros.ros.help import Endpoint, Option, given_options, help_text, wants_help
 from robovlms_ros.ros.lifecycle import ManagedNode
 from robovlms_ros.ros.parameter_tables import VLA_NODE, control_settings
 from robovlms_ros.ros.parameters import Parameters
@@ -37,6 +40,11 @@ ENDPOINTS = (
     Endpoint("/diagnostics", "publishes", "diagnostic_msgs/msg/DiagnosticArray", "1 Hz"),
     Endpoint("~/reset", "serves", "std_srvs/srv/Trigger", "start a new episode"),
     Endpoint("~/set_enabled", "serves", "std_srvs/srv/SetBool", "pause and resume the publishing of actions"),
+)
+WITH_HISTORY = Option(
+    "--with-history",
+    "action_history_node runs in this process, too, in the same executor. Remappings, parameters and the "
+    "namespace reach both; -r __node:=NAME renames vla_node alone",
 )
 EXAMPLES = (
     "ros2 launch robovlms_ros vla.launch.py model:=/path/to/packed image:=/camera/image_raw action:=/arm/command",
@@ -164,9 +172,25 @@ class VLANode(ManagedNode):
         return vla_status(self, self.lifecycle_state, problem, self._runtime, values)
 
 
-def main() -> None:
-    """Run the node, or print its help."""
+def main(policy_factory: PolicyFactory = load_policy) -> None:
+    """Run the node, alone or with action_history_node, or print its help."""
     if wants_help(sys.argv):
-        print(help_text("vla_node", str(__doc__), ENDPOINTS, VLA_NODE, EXAMPLES))  # noqa: T201
+        print(  # noqa: T201
+            help_text("vla_node", str(__doc__), ENDPOINTS, VLA_NODE, EXAMPLES, [WITH_HISTORY])
+        )
         return
-    sys.exit(run(lambda context: VLANode(context=context)))
+    with_history = WITH_HISTORY.name in given_options(sys.argv, [WITH_HISTORY])
+
+    def make_nodes(context: Context) -> list[Node]:
+        vla = VLANode(policy_factory, context=context)
+        if not with_history:
+            return [vla]
+        return [vla, ActionHistoryNode(context=context, cli_args=keep_name("action_history_node", sys.argv))]
+
+    sys.exit(run(make_nodes))
+
+
+def keep_name(name: str, arguments: Sequence[str]) -> list[str]:
+    """Return the arguments for a node that ``-r __node:=`` on the command line is not meant for."""
+    renamed = any(word.startswith(("__node:=", "__name:=")) for word in arguments)
+    return ["--ros-args", "-r", f"__node:={name}"] if renamed else []

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rclpy.utilities import remove_ros_args
+
 from robovlms_ros.ros.parameters import ParameterTable
 
 WIDTH = 100
@@ -22,9 +24,26 @@ class Endpoint:
     meaning: str
 
 
+@dataclass(frozen=True)
+class Option:
+    """A switch of an executable, before `--ros-args`."""
+
+    name: str
+    meaning: str
+
+
 def wants_help(arguments: Sequence[str]) -> bool:
     """Whether the command line asks for help."""
     return any(argument in ("-h", "--help") for argument in arguments[1:])
+
+
+def given_options(arguments: Sequence[str], options: Sequence[Option]) -> set[str]:
+    """Return the names of ``options`` on the command line; SystemExit, with a message, for any other word."""
+    words = remove_ros_args(args=list(arguments))[1:]
+    known = {option.name for option in options}
+    if wrong := [word for word in words if word not in known]:
+        raise SystemExit(f"unknown argument {wrong[0]!r}: there are {', '.join(known)}, --help and --ros-args")
+    return set(words)
 
 
 def help_text(
@@ -33,9 +52,13 @@ def help_text(
     endpoints: Sequence[Endpoint],
     parameters: ParameterTable,
     examples: Sequence[str],
+    options: Sequence[Option] = (),
 ) -> str:
     """Return the whole help of one executable."""
-    parts = [f"ros2 run robovlms_ros {executable} [--ros-args ...]", "", textwrap.fill(summary, WIDTH)]
+    switches = "".join(f"[{option.name}] " for option in options)
+    parts = [f"ros2 run robovlms_ros {executable} {switches}[--ros-args ...]", "", textwrap.fill(summary, WIDTH)]
+    if options:
+        parts += ["", "Options:", *_columns([(option.name, option.meaning) for option in options])]
     for kind in ("subscribes", "publishes", "serves"):
         rows = [(e.name, f"{e.type}: {e.meaning}") for e in endpoints if e.kind == kind]
         if rows:

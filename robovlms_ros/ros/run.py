@@ -1,4 +1,4 @@
-"""Runs one node as a process: signals, a bounded way out, and exit codes."""
+"""Runs one node or several as a process: signals, a bounded way out, and exit codes."""
 
 from __future__ import annotations
 
@@ -30,20 +30,26 @@ class Stoppable(Protocol):
         """Release everything; return False where a thread is still stuck in its work."""
 
 
-def run(make_node: Callable[[Context], Node], arguments: Sequence[str] | None = None) -> int:
-    """Spin the node until SIGINT or SIGTERM; return the exit code: 0 after a signal, 1 after a crash.
+def run(make_nodes: Callable[[Context], Node | Sequence[Node]], arguments: Sequence[str] | None = None) -> int:
+    """Spin one node, or several in one executor, until SIGINT or SIGTERM.
 
-    ``arguments``: the command line, default ``sys.argv``. Executor and node live in a thread, because only the
-    main thread gets signals, and it must be free to act on one in the middle of a model load.
+    ``arguments``: the command line, default ``sys.argv``. Executor and nodes live in a thread, because only the
+    main thread gets signals, and it must be free to act on one in the middle of a model load. At the end whatever
+    moves is halted first, then each node is closed in its turn.
+
+    Returns the exit code, 0 after a signal; raises what a node has let through, which ends all of them.
     """
     context = Context()
     rclpy.init(args=list(arguments or sys.argv), context=context, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    node = make_node(context)
+    made = make_nodes(context)
+    nodes = [made] if isinstance(made, Node) else list(made)
+    stoppable = [node for node in nodes if isinstance(node, Stoppable)]
     executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
+    for node in nodes:
+        executor.add_node(node)
     crashes: list[BaseException] = []
 
     def spin() -> None:
@@ -58,17 +64,19 @@ def run(make_node: Callable[[Context], Node], arguments: Sequence[str] | None = 
     thread = threading.Thread(target=spin, name="executor", daemon=True)
     thread.start()
     ended.wait()
-    if isinstance(node, Stoppable):
-        node.halt()
+    for moving in stoppable:
+        moving.halt()
     executor.shutdown(timeout_sec=0.0)
     thread.join(CALLBACK_TIMEOUT)
-    stuck = thread.is_alive() or (isinstance(node, Stoppable) and not node.close())
+    # Each is closed, also after one that is stuck; none while a callback is still running.
+    stuck = thread.is_alive() or not all([moving.close() for moving in stoppable])
     code = 1 if crashes else 0
     if crashes:
-        node.get_logger().fatal(f"ended by {crashes[0]!r}")
+        nodes[0].get_logger().fatal(f"ended by {crashes[0]!r}")
     if stuck:
         _leave(code)
-    node.destroy_node()
+    for node in nodes:
+        node.destroy_node()
     context.try_shutdown()
     if crashes:
         raise crashes[0]

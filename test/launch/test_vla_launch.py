@@ -43,8 +43,9 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def launched(graph: Any, packed: Path) -> Iterator[Any]:
+def launched(graph: Any, packed: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     arguments = [
+        *getattr(request, "param", []),
         f"model:={packed}",
         "image:=/camera/image_raw",
         "instruction:=/say",
@@ -89,3 +90,16 @@ def test_both_nodes_come_up_with_their_topics_remapped_and_end_cleanly(launched:
     launched.send_signal(signal.SIGINT)
     output, _ = launched.communicate(timeout=20)
     assert output.count("process has finished cleanly") == 2, output
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("launched", [["history:=together"]], indirect=True)
+def test_both_nodes_come_up_in_one_process_where_that_is_asked_for(launched: Any, graph: Any) -> None:
+    helper = graph.helper
+    graph.wait_for(lambda: helper.count_subscribers("/camera/image_raw"), "an active vla_node", timeout=60)
+    graph.wait_for(lambda: helper.count_subscribers("/arm/command"), "the history node")
+    graph.wait_for(lambda: helper.count_publishers("/robot/action_history"), "its histories")
+    graph.wait_for(lambda: helper.count_subscribers("/robot/action_history") == 1, "who hears them")
+    launched.send_signal(signal.SIGINT)
+    output, _ = launched.communicate(timeout=20)
+    assert output.count("process has finished cleanly") == 1, output

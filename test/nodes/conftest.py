@@ -1,14 +1,23 @@
-"""A vla_node in a private graph, with the null policy or one that misbehaves on purpose."""
+"""A vla_node in a private graph, with the null policy or one that misbehaves on purpose; nodes as processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from robovlms_ros.policy.null_policy import NullPolicy
 from robovlms_ros.policy.types import ActionChunk, Observation
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Scripted(NullPolicy):
@@ -123,3 +132,57 @@ def vla(graph: Any) -> Callable[..., VLA]:
 @pytest.fixture
 def scripted() -> type[Scripted]:
     return Scripted
+
+
+class Process:
+    """A node in a process of its own, with what it wrote to stderr."""
+
+    def __init__(self, arguments: list[str], domain: int) -> None:
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        environment = os.environ | {"ROS_DOMAIN_ID": str(domain), "PYTHONPATH": path}
+        self.started = time.monotonic()
+        self.popen = subprocess.Popen(
+            [sys.executable, *arguments], stderr=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+        )
+        self.lines: list[str] = []
+        self.first_line_after = 0.0
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stderr is not None
+        for line in self.popen.stderr:
+            self.first_line_after = self.first_line_after or time.monotonic() - self.started
+            self.lines.append(line.rstrip())
+
+    def said(self, text: str) -> list[str]:
+        return [line for line in self.lines if text in line]
+
+    def resident_megabytes(self) -> float:
+        status = Path(f"/proc/{self.popen.pid}/status").read_text(encoding="ascii")
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    def loaded_libraries(self) -> str:
+        return Path(f"/proc/{self.popen.pid}/maps").read_text(encoding="utf-8")
+
+    def end(self, number: signal.Signals) -> tuple[int, float]:
+        """Send a signal; return the exit code and the seconds until the end."""
+        sent = time.monotonic()
+        self.popen.send_signal(number)
+        code = self.popen.wait(20)
+        self._reader.join(5)
+        return code, time.monotonic() - sent
+
+
+@pytest.fixture
+def start(graph: Any) -> Iterator[Callable[..., Process]]:
+    processes: list[Process] = []
+
+    def start_process(*arguments: str) -> Process:
+        processes.append(Process(list(arguments), graph.domain))
+        return processes[-1]
+
+    yield start_process
+    for process in processes:
+        process.popen.kill()
+        process.popen.wait()
