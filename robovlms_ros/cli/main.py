@@ -6,12 +6,14 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from robovlms_ros.cli.data import app as data
 from robovlms_ros.cli.demo_replay import demo_replay
 from robovlms_ros.cli.inspect import inspect
 from robovlms_ros.cli.pack import pack
 from robovlms_ros.cli.parity import parity
+from robovlms_ros.cli.sim import app as sim
 from robovlms_ros.cli.untrained import untrained
 from robovlms_ros.model.errors import ModelError
 
@@ -29,6 +31,7 @@ app.command()(untrained)
 app.command()(parity)
 app.command()(demo_replay)
 app.add_typer(data, name="data")
+app.add_typer(sim, name="sim")
 
 
 def main() -> None:
@@ -36,5 +39,5 @@ def main() -> None:
     try:
         app()
     except ModelError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from robovlms_ros.policy.types import Observation
+from robovlms_ros.sim.environment import TabletopEnvironment
+from robovlms_ros.sim.expert import expert_action
 from robovlms_ros.sim.scene import CAMERAS, STEP_DURATION
 
 CAPTION_HEIGHT = 28
@@ -33,6 +35,16 @@ def panel(observation: Observation, size: int, caption: str | None = None) -> ND
     text = observation.instruction if caption is None else caption
     ImageDraw.Draw(sheet).text((8, 6), text, fill=_INK, font=ImageFont.load_default(14))
     return np.asarray(sheet)
+
+
+def film(environment: TabletopEnvironment, seed: int, size: int = 288) -> list[NDArray[np.uint8]]:
+    """The expert's episode of ``seed``, panel by panel, the cameras scaled to ``size`` pixels."""
+    observation = environment.reset(seed)
+    frames = [panel(observation, size)]
+    while not environment.finished:
+        observation = environment.step(expert_action(environment.world, environment.task))
+        frames.append(panel(observation, size))
+    return frames
 
 
 def write_gif(path: Path, frames: Sequence[NDArray[np.uint8]], seconds: float = STEP_DURATION) -> None:

@@ -24,6 +24,7 @@ def robovlms(*arguments: object) -> subprocess.CompletedProcess[str]:
     [
         *([], ["pack"], ["inspect"], ["untrained"], ["parity"]),
         *(["data", name] for name in ("info", "stats", "show", "convert")),
+        *(["sim", name] for name in ("expert", "record", "animate", "speed")),
     ],
 )
 def test_help_shows_an_example_and_loads_no_torch(command: list[str]) -> None:
@@ -31,7 +32,7 @@ def test_help_shows_an_example_and_loads_no_torch(command: list[str]) -> None:
         "import sys\nfrom robovlms_ros.cli.main import app\n"
         f"try: app({[*command, '--help']!r})\n"
         "except SystemExit as end:\n"
-        "    print(end.code, sorted({'torch', 'transformers', 'rclpy'} & sys.modules.keys()))"
+        "    print(end.code, sorted({'torch', 'transformers', 'rclpy', 'mujoco', 'pyarrow'} & sys.modules.keys()))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert result.stdout.splitlines()[-1] == "0 []"

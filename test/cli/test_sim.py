@@ -1,0 +1,47 @@
+"""``robovlms sim``, run the way a user runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mujoco")
+
+PROGRAM = "from robovlms_ros.cli.main import main; main()"
+
+
+def sim(*arguments: object, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, "sim", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+
+def test_expert_counts_successes_of_both_families() -> None:
+    done = sim("expert", "--seeds", 2)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"pick: 2/2, steps mean \d+\.\d max \d+", done.stdout)
+    assert "stack: 2/2" in done.stdout
+
+
+def test_record_then_animate(tmp_path: Path) -> None:
+    done = sim("record", tmp_path / "data", "--episodes", 2, "--size", 16, "--workers", 1, "--encoding", "jpeg")
+    if "draw camera images" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert "2 episodes" in done.stdout
+    assert (tmp_path / "data" / "privileged.npz").is_file()
+    done = sim("animate", tmp_path / "film.gif", "--size", 16)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "film.gif").stat().st_size > 1000
+
+
+def test_without_mujoco_the_cure_is_one_line() -> None:
+    program = "import sys; sys.modules['mujoco'] = None\n" + PROGRAM
+    done = sim("expert", program=program)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: the simulator needs MuJoCo, which is not installed: pip install 'robovlms_ros[sim]'"
+    ]
