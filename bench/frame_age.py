@@ -12,8 +12,9 @@ import sys
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rig import Figure, Graph, Load, arguments, private_graph, report, wait_quietly
+from rig import Figure, Load, arguments, report, wait_quietly
 
+from robovlms_ros.soak.graph import Graph, private_graph
 from robovlms_ros.soak.scripted_node import said
 
 RATE = 60.0
@@ -30,7 +31,7 @@ def counters(graph: Graph) -> dict[str, int]:
 
 def measure(seconds: float) -> list[Figure]:
     """Run the camera for ``seconds``."""
-    with private_graph() as graph:
+    with private_graph("bench") as graph:
         process = graph.start_vla(
             "--delay", str(DELAY), "--report-starts", history__source="internal", watchdog__timeout=0.0
         )

@@ -12,12 +12,13 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from lifecycle_msgs.msg import Transition
-from rig import Figure, Graph, Load, arguments, private_graph, report, wait_quietly
+from rig import Figure, Load, arguments, report, wait_quietly
 
 from robovlms_ros.ros.node_process import NodeProcess, executable, ros_arguments
+from robovlms_ros.soak.camera import Camera
+from robovlms_ros.soak.graph import Answers, Graph, private_graph
 from robovlms_ros.soak.process_stats import ProcessStats, process_stats
 
 FRAMES = 5
@@ -28,7 +29,7 @@ MEGABYTES = 8.0
 OBJECTS_PER_CYCLE = 25
 
 
-def cycle(graph: Graph, camera: Any, answers: Any) -> None:
+def cycle(graph: Graph, camera: Camera, answers: Answers) -> None:
     """Configure, activate, answer some images, deactivate, clean up."""
     graph.transition(Transition.TRANSITION_CONFIGURE)
     graph.transition(Transition.TRANSITION_ACTIVATE)
@@ -42,8 +43,6 @@ def cycle(graph: Graph, camera: Any, answers: Any) -> None:
 
 def run(graph: Graph, process: NodeProcess, count: int) -> tuple[ProcessStats, ProcessStats]:
     """Return the process before and after ``count`` cycles."""
-    from robovlms_ros.soak.camera import Camera
-
     graph.instruct("go")
     camera, answers = Camera(graph.node, "image", 30.0), graph.listen()
     cycle(graph, camera, answers)
@@ -72,7 +71,7 @@ def growth(before: ProcessStats, after: ProcessStats) -> list[Figure]:
 
 def measure(count: int) -> list[Figure]:
     """Cycle a node with the null policy, whose entities and objects can be counted from inside."""
-    with private_graph() as graph:
+    with private_graph("bench") as graph:
         process = graph.start_vla(autostart=False, history__source="internal")
         # The first cycle allocates what stays, such as the interpreter's caches.
         run(graph, process, 0)
@@ -87,7 +86,7 @@ def measure(count: int) -> list[Figure]:
             f"Python objects more than {inside_before['objects']}",
             inside["objects"] - inside_before["objects"],
             "",
-            float(OBJECTS_PER_CYCLE * count),
+            100.0 + OBJECTS_PER_CYCLE * count,
         ),
     ]
 
@@ -96,7 +95,7 @@ def measure_with_model(count: int) -> list[Figure]:
     """Cycle the installed executable, which loads a model each time."""
     from robovlms_ros.policy.untrained import make_untrained
 
-    with tempfile.TemporaryDirectory() as scratch, private_graph() as graph:
+    with tempfile.TemporaryDirectory() as scratch, private_graph("bench") as graph:
         model = make_untrained(Path(scratch) / "model")
         parameters = {"model.path": str(model), "autostart": False, "history.source": "internal"}
         process = graph.start("vla_node", [*executable("vla_node"), *ros_arguments(parameters)])

@@ -19,12 +19,13 @@ from collections.abc import Callable
 from itertools import cycle
 
 import numpy as np
-from rig import Answers, Figure, Graph, Load, arguments, private_graph, report, wait_quietly
+from rig import Figure, Load, arguments, report, wait_quietly
 
 from robovlms_ros.policy.null_policy import NullPolicy
 from robovlms_ros.policy.types import Observation
 from robovlms_ros.ros.image import decode_image
 from robovlms_ros.soak.camera import Camera, rgb_image
+from robovlms_ros.soak.graph import Answers, Graph, private_graph
 
 RATE = 30.0
 TURN = 2.5
@@ -72,7 +73,7 @@ def measure(seconds: float) -> list[Figure]:
     image = rgb_image()
     session, observation = NullPolicy().session(), Observation({"static": decode_image(image)}, "go")
     step, decode = median_ms(lambda: session.step(observation)), median_ms(lambda: decode_image(image))
-    with private_graph() as graph:
+    with private_graph("bench") as graph:
         floor, node = run(graph, seconds)
     p50, p99 = np.percentile(node[1].latencies_ms(), [50, 99])
     floor_p50, floor_p99 = np.percentile(floor[1].latencies_ms(), [50, 99])

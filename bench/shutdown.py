@@ -11,8 +11,9 @@ import signal
 import sys
 import time
 
-from rig import Figure, Load, arguments, order, private_graph, report
+from rig import Figure, Load, arguments, report
 
+from robovlms_ros.soak.graph import order, private_graph
 from robovlms_ros.soak.scripted_node import said
 
 HANG = 60.0
@@ -20,7 +21,7 @@ HANG = 60.0
 
 def end_one() -> tuple[float, int, bool]:
     """Return the seconds from the signal to the end, the exit code, and whether the arm was stopped."""
-    with private_graph() as graph:
+    with private_graph("bench") as graph:
         process = graph.start_vla("--report-starts", history__source="internal", watchdog__timeout=0.0)
         graph.wait_until_active()
         graph.instruct("go")

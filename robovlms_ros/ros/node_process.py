@@ -66,9 +66,9 @@ class NodeProcess:
         """The pipe to it, where ``stdin=subprocess.PIPE`` asked for one."""
         return self._popen.stdin
 
-    def log(self) -> str:
-        """Return what it has written so far."""
-        return Path(self._log.name).read_text(errors="replace")
+    def log(self, offset: int = 0) -> str:
+        """Return what it has written so far, from byte ``offset`` on."""
+        return Path(self._log.name).read_bytes()[offset:].decode(errors="replace")
 
     def log_tail(self) -> str:
         """Return the last lines that it wrote."""

@@ -12,9 +12,8 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from robovlms_ros.ros.messages import to_time
+from robovlms_ros.ros.messages import to_nanoseconds, to_time
 
-# Publishes what a frame has become; returning None drops it.
 Spoil = Callable[[Image], Image | None]
 
 
@@ -29,7 +28,8 @@ def rgb_image(width: int = 640, height: int = 480, seed: int = 0) -> Image:
 class Camera:
     """Publishes ``image`` on ``topic``, stamped with the moment right before it is handed to DDS.
 
-    ``sent`` holds the stamps in nanoseconds. ``spoil`` may be replaced at any time.
+    ``sent`` holds the stamps in nanoseconds; ``on_image(stamp)`` is called before each is sent. ``spoil`` changes
+    messages, and drops those that it returns None for. All three may be replaced at any time.
     """
 
     def __init__(self, node: Node, topic: str, rate: float, image: Image | None = None) -> None:
@@ -37,9 +37,10 @@ class Camera:
         self._image = image or rgb_image()
         self._period = 1.0 / rate
         self._running = threading.Event()
+        self.sent: list[int] = []
         self._thread: threading.Thread | None = None
         self.spoil: Spoil | None = None
-        self.sent: list[int] = []
+        self.on_image: Callable[[int], None] = self.sent.append
 
     @property
     def listeners(self) -> int:
@@ -68,11 +69,11 @@ class Camera:
     def _publish(self) -> None:
         due = time.monotonic()
         while self._running.is_set():
-            stamp = time.time_ns()
-            self._image.header.stamp = to_time(stamp)
-            spoiled = self.spoil(self._image) if self.spoil else self._image
-            if spoiled is not None:
-                self.sent.append(stamp)
-                self._publisher.publish(spoiled)
+            self._image.header.stamp = to_time(time.time_ns())
+            spoil = self.spoil
+            image = spoil(self._image) if spoil else self._image
+            if image is not None:
+                self.on_image(to_nanoseconds(image.header.stamp))
+                self._publisher.publish(image)
             due = max(due + self._period, time.monotonic() - self._period)
             time.sleep(max(0.0, due - time.monotonic()))

@@ -72,9 +72,11 @@ def main(arguments: list[str] | None = None, policy_factory: PolicyFactory | Non
     options, ros = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     orders, nodes = Orders(), list[VLANode]()
 
-    def started(now_ns: int) -> None:
+    def started(now_ns: int, order: Order | None) -> None:
         if options.report_starts:
             say(started=now_ns)
+        if order is not None:
+            say(took=order.kind)
 
     def make_policy(values: Any) -> ScriptedPolicy:
         return ScriptedPolicy(orders, started, chunk=options.chunk, delay=options.delay)

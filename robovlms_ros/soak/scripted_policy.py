@@ -30,6 +30,9 @@ class Order:
     dimension: int = 0
 
 
+Started = Callable[[int, Order | None], None]
+
+
 class Orders:
     """Orders that wait to be carried out, given in one thread and taken in another."""
 
@@ -58,10 +61,10 @@ class Orders:
 class ScriptedPolicy(NullPolicy):
     """Carries out ``orders``, one for each step, and is the null policy where there is none.
 
-    ``started(seconds since the epoch in ns)`` is called when a step begins. Warm-up steps are not counted.
+    ``started(nanoseconds since the epoch, order)`` is called when a step begins. Warm-up steps are not counted.
     """
 
-    def __init__(self, orders: Orders, started: Callable[[int], None] = lambda _: None, **arguments: Any) -> None:
+    def __init__(self, orders: Orders, started: Started = lambda now_ns, order: None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._orders = orders
         self._started = started
@@ -75,8 +78,8 @@ class ScriptedPolicy(NullPolicy):
         """Take a step of ``inner`` and do to it what is ordered."""
         if observation.instruction == WARM_UP:
             return inner.step(observation)
-        self._started(time.time_ns())
         order = self._orders.take()
+        self._started(time.time_ns(), order)
         if order is None:
             return inner.step(observation)
         if order.kind == "leak":
