@@ -248,6 +248,10 @@ class Controller:
         if request.generation != self._generation or self._mandate.barred(now_ns, self._settings):
             self.counts["superseded during inference"] += 1
             return Hold.OBSOLETE
+        timeout = self._settings.inference_timeout_ns
+        if timeout and now_ns - request.chosen.stamp_ns - request.waited_ns > timeout:
+            self.counts["answer of a hung inference"] += 1
+            return Hold.HUNG
         self.failures = 0
         settings = self._settings
         if self._inputs.lost(now_ns, settings):

@@ -54,6 +54,7 @@ class Hold(Enum):
     STALE = "image too old"
     OBSOLETE = "superseded during inference"
     NOT_FINITE = "the action to publish is not finite"
+    HUNG = "the inference hung: its answer is too old to be executed"
     EXECUTING = "executing a chunk"
     LATE = "the chunk came so late that all its actions are past"
     STARVED = "waiting for the next chunk"
@@ -71,6 +72,8 @@ class ControlSettings:
     limits: Limits = field(default_factory=Limits)
     watchdog_ns: int = 1_000_000_000
     """Time without a new action after which the arm is stopped once; 0 = never."""
+    inference_timeout_ns: int = 0
+    """Time after which an inference has hung: its answer is thrown away; 0 = never."""
     max_failures: int = 5
     instruction_max_age_ns: int = 0
     """Time within which the instruction must be heard again, or the arm is stopped; 0 = never."""

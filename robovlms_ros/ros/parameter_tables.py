@@ -78,7 +78,8 @@ VLA_NODE = ParameterTable([
     Row("history.length", 16, "Executed actions that the model is shown, at most.", low=1, high=1024),
     Row("watchdog.timeout", 1.0, "Seconds without a new action until one stop action; 0 = never.",
         low=0.0, high=3600.0),
-    Row("watchdog.inference_timeout", 10.0, "Seconds after which a running inference is reported as hung.",
+    Row("watchdog.inference_timeout", 10.0, "Seconds after which a running inference is reported as hung, and its "
+        "answer thrown away.",
         low=0.1, high=3600.0),
     Row("watchdog.max_failures", 5, "Failed inferences in a row after which the node deactivates itself.",
         low=1, high=1000),
@@ -120,6 +121,7 @@ def control_settings(
         ),
         limits=limits,
         watchdog_ns=_nanoseconds(values["watchdog.timeout"]),
+        inference_timeout_ns=_nanoseconds(values["watchdog.inference_timeout"]),
         max_failures=values["watchdog.max_failures"],
         instruction_max_age_ns=_nanoseconds(values["instruction.max_age"]),
         enabled=values["enabled"],

@@ -77,6 +77,23 @@ def test_services_answer_and_diagnostics_tell_while_an_inference_hangs(vla: Star
     node.wait_for_count("superseded during inference")
 
 
+def test_nothing_comes_of_an_inference_that_hung(vla: Start, scripted: Any) -> None:
+    release = threading.Event()
+
+    def hang(_: Any, chunk: Any) -> Any:
+        assert release.wait(20)
+        return chunk
+
+    node = vla(scripted(hang), parameters={"watchdog.inference_timeout": 0.1})
+    node.say("go")
+    node.see()
+    node.graph.wait_for(lambda: node.node._runtime.thread.busy_for > 0.15, "the hang")
+    release.set()
+    node.wait_for_count("answer of a hung inference")
+    assert not node.actions
+    assert node.act().sequence == 0
+
+
 def test_deactivating_a_moving_arm_stops_it(vla: Start) -> None:
     node = vla()
     node.say("go")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from controlled import MS, START, Recording, acted, make, step
+from controlled import MS, START, Recording, acted, make, picture, step
 
-from robovlms_ros.policy.decision import ControlSettings
+from robovlms_ros.policy.decision import ControlSettings, Hold, Request
 
 
 @pytest.fixture
@@ -58,3 +58,23 @@ def test_a_stop_action_is_part_of_the_history(policy: Recording) -> None:
     acted(controller.stop(START + 10 * MS))
     assert acted(step(controller, START + 33 * MS)).sequence == 2
     assert policy.seen[-1].history.valid.sum() == 2  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("took", "used"), [(1000 * MS, True), (1001 * MS, False)])
+def test_the_answer_of_an_inference_that_hung_is_thrown_away(policy: Recording, took: int, used: bool) -> None:
+    controller = make(policy, ControlSettings(inference_timeout_ns=1000 * MS))
+    controller.offer("static", picture(START), START + 30 * MS)
+    request = controller.plan(START + 30 * MS)
+    assert isinstance(request, Request)
+    result = controller.commit(request, controller.infer(request), START + 30 * MS + took)
+    assert (result is Hold.HUNG) == (not used)
+    assert controller.counts["answer of a hung inference"] == (not used)
+    assert controller.sequence == used
+
+
+def test_without_a_timeout_a_slow_answer_is_used(policy: Recording) -> None:
+    controller = make(policy, ControlSettings(inference_timeout_ns=0))
+    controller.offer("static", picture(START), START)
+    request = controller.plan(START)
+    assert isinstance(request, Request)
+    acted(controller.commit(request, controller.infer(request), START + 10**12))
