@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from robovlms_ros.cli.data import app as data
 from robovlms_ros.cli.demo_replay import demo_replay
+from robovlms_ros.cli.evaluate import evaluate
 from robovlms_ros.cli.inspect import inspect
 from robovlms_ros.cli.pack import pack
 from robovlms_ros.cli.parity import parity
@@ -32,6 +33,7 @@ app.command()(parity)
 app.command()(demo_replay)
 app.add_typer(data, name="data")
 app.add_typer(sim, name="sim")
+app.add_typer(evaluate, name="evaluate")
 
 
 def main() -> None:

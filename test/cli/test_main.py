@@ -25,6 +25,7 @@ def robovlms(*arguments: object) -> subprocess.CompletedProcess[str]:
         *([], ["pack"], ["inspect"], ["untrained"], ["parity"]),
         *(["data", name] for name in ("info", "stats", "show", "convert")),
         *(["sim", name] for name in ("expert", "record", "animate", "speed")),
+        *(["evaluate", name] for name in ("offline", "calvin", "simpler")),
     ],
 )
 def test_help_shows_an_example_and_loads_no_torch(command: list[str]) -> None:
