@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from robovlms_ros.policy.chunk_settings import ChunkSettings
 from robovlms_ros.policy.controller import Controller
 from robovlms_ros.policy.decision import Action, ControlSettings, Hold, Request
 from robovlms_ros.policy.frames import Frame
@@ -218,6 +220,47 @@ def test_the_arm_can_be_stopped_without_a_pose(policy: Straight) -> None:
     stop = controller.watchdog(START + 2000 * MS)
     assert stop is not None
     assert not stop.action[:6].any()
+
+
+def overlapped(start_x: float, **changes: Any) -> tuple[Controller, Callable[[float], int]]:
+    """A controller with a chunk of six steps of 2 cm on its schedule, and what moves time and tool on by one."""
+    policy = Straight([[0.02, 0, 0, 0, 0, 0, 1]] * 6)
+    controller = make(policy, BOX)
+    controller.apply(replace(controller.settings, chunk=ChunkSettings("open_loop", overlap=True, **changes)))
+    feel(controller, START, start_x, 0, 0.5)
+    see(controller, START)
+    request = controller.plan(START)
+    assert isinstance(request, Request)
+    assert controller.commit(request, controller.infer(request), START) is Hold.EXECUTING
+    moment = START
+
+    def advance(x: float) -> int:
+        nonlocal moment
+        moment += controller.step_ns
+        feel(controller, moment, x, 0, 0.5)
+        return moment
+
+    return controller, advance
+
+
+def test_every_step_of_a_chunk_is_held_against_the_pose_of_its_own_time() -> None:
+    controller, advance = overlapped(0.0)
+    moves = [acted(controller.tick(advance(x))).action[0] for x in (0.0, 0.985, 1.0, 1.2)]
+    np.testing.assert_allclose(moves, [0.02, 0.015, 0.0, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("starvation", ["hold", "stop"])
+def test_a_pose_that_is_lost_in_mid_chunk_ends_the_chunk(starvation: str) -> None:
+    controller, advance = overlapped(0.0, starvation=starvation)
+    last = advance(0.0)
+    assert acted(controller.tick(last)).action[0] == 0.02
+    held = controller.tick(last + MAX_AGE + MS)
+    if starvation == "stop":
+        assert not acted(held).action[:6].any()
+    else:
+        assert held is Hold.NO_POSE
+    feel(controller, last + MAX_AGE + 2 * MS, 0.0, 0, 0.5)
+    assert controller.tick(last + MAX_AGE + 2 * MS) is Hold.STARVED, "what led on from an unknown place is gone"
 
 
 # -- models that predict in the tool's own frame
