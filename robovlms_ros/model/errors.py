@@ -21,3 +21,7 @@ class ProfileError(ModelError):
 
 class ObservationError(ModelError):
     """An observation that the model cannot take: nothing was predicted and no state has changed."""
+
+
+class DeviceMemoryError(ModelError):
+    """The memory of the device (a GPU) is used up. To try again at once would fail again."""

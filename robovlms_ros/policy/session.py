@@ -15,6 +15,7 @@ from torch import Tensor
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.model.errors import ObservationError
 from robovlms_ros.model.sequence import MaskedTokens
+from robovlms_ros.policy.compute import within_memory
 from robovlms_ros.policy.gripper import Gripper, advance
 from robovlms_ros.policy.preprocess import ImagePreprocessor
 from robovlms_ros.policy.robot_profile import RobotProfile
@@ -66,8 +67,12 @@ class VLASession:
     def step(self, observation: Observation) -> ActionChunk:
         """Advance by one control step; row 0 of the chunk is to be executed now. See `Session`.
 
-        Raises `ObservationError` where the observation cannot be used; the session is then as before.
+        Raises `ObservationError` where the observation cannot be used; the session is then as before. Raises
+        `DeviceMemoryError` where the device's memory is used up; `reset` the session before its next step.
         """
+        return within_memory(lambda: self._step(observation))
+
+    def _step(self, observation: Observation) -> ActionChunk:
         orientation = self._profile.orientation(observation.state)
         if self._queued is not None and observation.instruction.strip() == self._instruction:
             self._executed += 1

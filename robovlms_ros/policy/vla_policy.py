@@ -15,6 +15,7 @@ from robovlms_ros.model.config_reader import read_config
 from robovlms_ros.model.errors import ConfigError, ModelError
 from robovlms_ros.model.vlm_builder import build_model, find_vlm_folder
 from robovlms_ros.model.weights import assign_weights
+from robovlms_ros.policy.compute import within_memory
 from robovlms_ros.policy.packed_model import DTYPES, open_packed
 from robovlms_ros.policy.preprocess import ImagePreprocessor, Mode
 from robovlms_ros.policy.robot_profile import RobotProfile, load_profile
@@ -142,7 +143,7 @@ class _Settings:
         """The model on its device, and the tensors of ``source`` that went into it."""
         model = build_model(config, vlm_folder)
         used = assign_weights(model, tensors, self.dtype, source)
-        return model.to(self.device).requires_grad_(False), used
+        return within_memory(lambda: model.to(self.device)).requires_grad_(False), used
 
 
 def _device(name: str) -> torch.device:

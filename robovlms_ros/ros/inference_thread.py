@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from robovlms_ros.model.errors import ObservationError
+from robovlms_ros.model.errors import DeviceMemoryError, ObservationError
 from robovlms_ros.policy.controller import Controller
 from robovlms_ros.policy.decision import Action, Hold, Request
 from robovlms_ros.policy.frames import FrameError
@@ -18,7 +18,8 @@ class InferenceThread:
 
     ``now()`` is the ROS time in nanoseconds. ``publish(action)`` is called with ``condition`` held, so nothing can
     stop the node between the last check and the publication. ``dropped(reason, error)`` reports a frame or a
-    result that gave no action, ``exhausted(message)`` that too many failed in a row; both come from this thread.
+    result that gave no action, ``exhausted(message)`` that too many failed in a row, or that memory is used up.
+    Both come from this thread.
     """
 
     def __init__(
@@ -128,11 +129,16 @@ class InferenceThread:
                     self._publish(result)
 
     def _fail(self, request: Request, error: Exception) -> None:
-        reason = error.kind if isinstance(error, ActionError) else "inference failed"
+        # A next try would fill the memory again, and perhaps take another process with it.
+        hopeless = isinstance(error, DeviceMemoryError)
+        reason = "out of memory" if hopeless else "inference failed"
+        reason = error.kind if isinstance(error, ActionError) else reason
         with self.condition:
-            exhausted = self._controller.failed(request, reason)
+            exhausted = self._controller.failed(request, reason) or hopeless
             if exhausted:
                 self._running = False
         self._dropped(reason, error)
-        if exhausted:
+        if hopeless:
+            self._exhausted(str(error))
+        elif exhausted:
             self._exhausted(f"{self._controller.failures} inferences in a row failed, the last with: {error}")

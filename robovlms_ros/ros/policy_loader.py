@@ -104,6 +104,7 @@ def load_policy(values: Mapping[str, Any]) -> RobotPolicy:
             f"model.path {path!r} {what}; it must be the folder of a packed model, made by 'robovlms pack'"
         )
     try:
+        from robovlms_ros.policy.compute import use_threads
         from robovlms_ros.policy.vla_policy import VLAPolicy
     except ImportError as error:
         raise ValueError(
@@ -111,6 +112,7 @@ def load_policy(values: Mapping[str, Any]) -> RobotPolicy:
             "its README on torch and transformers"
         ) from error
 
+    use_threads(values["model.threads"])
     return VLAPolicy.load(
         path,
         policy_head=values["model.policy_head"],
