@@ -83,6 +83,10 @@ class VLA:
         controller = self.node._runtime.controller
         self.graph.wait_for(lambda: controller.instruction == text, f"the node hears {text!r}")
 
+    def say_again(self, text: str) -> None:
+        """Repeat an instruction; safe in a callback."""
+        self._speaker.publish(self.string(data=text))
+
     def see(self, message: Any = None, topic: str = "image") -> Any:
         """Publish an image (now, if none is given) and return it."""
         if topic not in self._camera:
