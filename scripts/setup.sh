@@ -114,4 +114,9 @@ if [ ! -e "$packages_stamp" ]; then
 fi
 step "building the messages and the package" build
 touch "$build_stamp"
+# Without it the simulator has no images; everything else works, so set-up goes on.
+drawing_stamp="$venv/.drawing-$(digest scripts/rendering.sh)"
+if [ ! -e "$drawing_stamp" ] && scripts/rendering.sh "$venv/bin/python" "$log"; then
+  touch "$drawing_stamp"
+fi
 say "ready: 'source scripts/env.sh' enters the environment"
