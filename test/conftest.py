@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("golden", "model", "policy")]
+_FOLDERS = ("golden", "model", "policy", "data/recordings")
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in _FOLDERS]
 
 # Before rclpy starts anything: nothing in a test may be seen from, or see, another machine.
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

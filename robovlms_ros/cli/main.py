@@ -11,6 +11,7 @@ from rich.markup import escape
 from robovlms_ros.cli.data import app as data
 from robovlms_ros.cli.demo_replay import demo_replay
 from robovlms_ros.cli.evaluate import evaluate
+from robovlms_ros.cli.import_bag import import_bag
 from robovlms_ros.cli.inspect import inspect
 from robovlms_ros.cli.pack import pack
 from robovlms_ros.cli.parity import parity
@@ -31,6 +32,7 @@ app.command()(inspect)
 app.command()(untrained)
 app.command()(parity)
 app.command()(demo_replay)
+app.command("import-bag")(import_bag)
 app.add_typer(data, name="data")
 app.add_typer(sim, name="sim")
 app.add_typer(evaluate, name="evaluate")

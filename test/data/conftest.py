@@ -1,18 +1,14 @@
-"""Episodes made for tests, and where `import lerobot_folder` and the like look."""
+"""Episodes made for tests."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from robovlms_ros.data.episodes import ArrayEpisode, MemorySource
-
-sys.path.insert(0, str(Path(__file__).parent / "recordings"))
 
 
 def made_episode(number: int = 0, steps: int = 5, **changes: Any) -> ArrayEpisode:
