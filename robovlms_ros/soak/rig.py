@@ -15,6 +15,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import SetParameters
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -87,7 +88,8 @@ class Rig:
         node.create_subscription(ActionHistory, "action_history", self._on_history, qos.action_listener())
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._speaker = node.create_publisher(String, "instruction", qos.latched())
-        self._plain_speaker = node.create_publisher(String, "instruction", qos.volatile())
+        quiet = PublisherEventCallbacks(use_default_callbacks=False)  # one of the subscriptions cannot hear it
+        self._plain_speaker = node.create_publisher(String, "instruction", qos.volatile(), event_callbacks=quiet)
         self.histories = node.create_publisher(ActionHistory, "action_history", qos.actions())
         self.camera = Camera(node, "image", settings.rate)
         self.camera.on_image = self._on_image

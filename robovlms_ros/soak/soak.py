@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections import Counter, defaultdict
@@ -203,9 +204,11 @@ def judge_processes(
     series: dict[tuple[str, int], list[tuple[float, ProcessStats]]],
 ) -> None:
     """Find out what grew since every fault had been there once, or, in a short soak, since its first third."""
-    rounds = [at for number, at, _ in calm if number >= 1]
-    warm = rounds[0] if rounds else min((at for _, at, _ in calm), default=0.0) + report.seconds / 3
-    allowance = MEMORY if rounds else SHORT_MEMORY
+    began = min((at for _, at, _ in calm), default=0.0)
+    second_round = next((at for number, at, _ in calm if number == 1), math.inf)
+    short = second_round > began + report.seconds / 2
+    warm = began + report.seconds / 3 if short else second_round
+    allowance = SHORT_MEMORY if short else MEMORY
     for (name, pid), samples in series.items():
         taken = [(at, stats) for at, stats in samples if at >= warm]
         states = [state[f"{name} {pid}"] for _, at, state in calm if at >= warm and f"{name} {pid}" in state]
