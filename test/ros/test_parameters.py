@@ -211,10 +211,10 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 PARAMETER_FILE = Path(__file__).resolve().parents[2] / "config" / "vla.yaml"
-# A bare node name as a key would be inert in a namespace.
+# A bare node name as a key would be inert in a namespace. What /** says comes last, with the command line's.
 SECTIONS = {
-    "/**": VLA_NODE.defaults() | ACTION_HISTORY_NODE.defaults(),
     "/**/arm_bridge_node": ARM_BRIDGE_NODE.defaults(),
+    "/**": VLA_NODE.defaults() | ACTION_HISTORY_NODE.defaults(),
 }
 
 
@@ -247,6 +247,13 @@ def test_a_section_of_one_node_reaches_it_in_any_namespace_and_no_other(
         assert ("outputs" in node._parameter_overrides) == (name == "arm_bridge_node")
     assert values["arm_bridge_node"] == ARM_BRIDGE_NODE.defaults() | {"outputs": ("pose", "array")}
     assert values["vla_node"] == VLA_NODE.defaults()
+
+
+def test_the_command_line_wins_over_the_section_of_a_node(graph: Any) -> None:
+    arguments = ["--ros-args", "--params-file", str(PARAMETER_FILE), "-p", "outputs:=[pose]", "-p", "timeout:=0.5"]
+    node = graph.add(rclpy.create_node("arm_bridge_node", context=graph.context, cli_args=arguments))
+    values = Parameters(node, ARM_BRIDGE_NODE, locked=lambda: True, apply=lambda _: None).values()
+    assert (values["outputs"], values["timeout"]) == (("pose",), 0.5)
 
 
 def test_every_default_is_allowed_and_every_row_is_described() -> None:
