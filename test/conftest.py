@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-_FOLDERS = ("golden", "model", "policy", "data/recordings")
+_FOLDERS = ("golden", "model", "policy", "nodes", "data/recordings")
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in _FOLDERS]
 
 # Before rclpy starts anything: nothing in a test may be seen from, or see, another machine.

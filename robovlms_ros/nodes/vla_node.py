@@ -24,6 +24,7 @@ from robovlms_ros.ros.parameters import Parameters
 from robovlms_ros.ros.policy_fit import check_policy
 from robovlms_ros.ros.policy_loader import PolicyFactory, load_policy, unload
 from robovlms_ros.ros.run import run
+from robovlms_ros.ros.run_instruction import RunInstructionServer
 from robovlms_ros.ros.vla_runtime import VLARuntime, used_cameras, warm_up
 from robovlms_ros.ros.vla_status import vla_status
 
@@ -40,6 +41,7 @@ ENDPOINTS = (
     Endpoint("/diagnostics", "publishes", "diagnostic_msgs/msg/DiagnosticArray", "1 Hz"),
     Endpoint("~/reset", "serves", "std_srvs/srv/Trigger", "start a new episode"),
     Endpoint("~/set_enabled", "serves", "std_srvs/srv/SetBool", "pause and resume the publishing of actions"),
+    Endpoint("~/run_instruction", "serves", "robovlms_ros/action/RunInstruction", "one instruction with limits"),
 )
 WITH_HISTORY = Option(
     "--with-history",
@@ -50,7 +52,11 @@ EXAMPLES = (
     "ros2 launch robovlms_ros vla.launch.py model:=/path/to/packed image:=/camera/image_raw action:=/arm/command",
     "ros2 run robovlms_ros vla_node --ros-args -p model.path:=/path/to/packed -r image:=/camera/image_raw",
     "ros2 topic pub -1 /instruction std_msgs/msg/String '{data: pick up the red block}'",
+    "ros2 action send_goal -f /vla_node/run_instruction robovlms_ros/action/RunInstruction \\\n"
+    "      '{instruction: pick up the red block, max_duration: {sec: 30}}'",
 )
+# Seconds that a process which ends waits for the last result of a goal to be sent.
+GOAL_TIMEOUT = 0.3
 
 
 class VLANode(ManagedNode):
@@ -69,6 +75,7 @@ class VLANode(ManagedNode):
         )
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
+        self._goals = RunInstructionServer(self, lambda: self._runtime)
         self._deactivation = self.create_guard_condition(self._deactivate_myself)
         DiagnosticsPublisher(self, self._status)
         self._autostart_timer: Timer | None = None
@@ -98,7 +105,7 @@ class VLANode(ManagedNode):
     def deactivate(self) -> None:
         """Stop the arm first, then wait a little for the thread."""
         if self._runtime:
-            self._runtime.stop_arm()
+            self._runtime.stop_arm("the node was deactivated")
             if not self._runtime.join():
                 self.get_logger().warning("an inference is still running; its result will be discarded")
 
@@ -110,15 +117,17 @@ class VLANode(ManagedNode):
             unload()
 
     def halt(self) -> None:
-        """Stop the arm now. Safe from any thread."""
+        """Stop the arm now. For any thread but the executor's: a goal that is running gets its result first."""
         if self._runtime:
-            self._runtime.stop_arm()
+            self._runtime.stop_arm("the node shuts down")
+            self._goals.settle(GOAL_TIMEOUT)
 
     def close(self) -> bool:
         """Shut down in an orderly way; return False where an inference is still running."""
         runtime = self._runtime
         if self.lifecycle_state != "finalized":
             self.trigger_shutdown()
+        self._goals.destroy()
         if runtime is None:
             self.get_logger().info("ended without having been configured")
             return True

@@ -155,7 +155,7 @@ class Controller:
         the stop action (``stop``) before this: it belongs to the episode that it ends.
         """
         self.hear_instruction(self._now_ns if now_ns is None else now_ns)
-        before, self._mandate.instruction = self._mandate.instruction, instruction
+        before = self._mandate.take(instruction)
         if before and instruction != before:
             self.new_episode()
         return instruction != before
@@ -169,6 +169,12 @@ class Controller:
     def unheard(self, now_ns: int) -> bool:
         """Whether the instruction was not heard for longer than the settings allow."""
         return self._mandate.unheard(now_ns, self._settings.instruction_max_age_ns)
+
+    def follow(self, instruction: str, at_most: int | None = None, now_ns: int | None = None) -> None:
+        """Take a cleaned instruction for ``at_most`` actions, in an episode of its own even if it is no other."""
+        if not self.set_instruction(instruction, now_ns):
+            self.restart()
+        self._mandate.actions_left = at_most
 
     def set_history(self, episode: int, sequence: int, window: HistoryWindow) -> None:
         """Take the window of the history node; ``sequence`` is the number of its newest row."""
@@ -262,7 +268,7 @@ class Controller:
             return Hold.EXECUTING if settings.chunk.overlap else self._next(now_ns) or Hold.LATE
         try:
             position = self._inputs.position(now_ns)
-            return self._output.answer(request, chunk, settings.limits, position, now_ns)
+            return self._spent(self._output.answer(request, chunk, settings.limits, position, now_ns))
         except ActionError as error:
             self.counts[error.kind] += 1
             return Hold.NOT_FINITE
@@ -311,10 +317,15 @@ class Controller:
             return None
         try:
             position = self._inputs.position(now_ns)
-            return self._output.execute(step, self.instruction or "", settings.limits, position, now_ns)
+            instruction = self.instruction or ""
+            return self._spent(self._output.execute(step, instruction, settings.limits, position, now_ns))
         except ActionError as error:
             self.counts[error.kind] += 1
             return None
+
+    def _spent(self, action: Action) -> Action:
+        self._mandate.spend()
+        return action
 
     def _starve(self, now_ns: int) -> Action | None:
         """What an arm is told that still moves when nothing is left to execute."""

@@ -46,18 +46,26 @@ class Hold(Enum):
     NO_INSTRUCTION = "waiting for an instruction"
     STOPPED = "stopped: the instruction is empty"
     UNHEARD = "stopped: the instruction was not repeated within instruction.max_age"
+    SPENT = "all steps of the goal are done"
     NO_FRAME = "waiting for images"
     UNMATCHED = "camera stamps differ by more than the slop"
     NOT_DUE = "ahead of the rate"
     NO_STATE = "no state of the robot within state.max_age of the image"
     NO_POSE = "the workspace is not held: no tool pose within state.max_age"
     STALE = "image too old"
+    INFERRING = "waiting for the model"
     OBSOLETE = "superseded during inference"
     NOT_FINITE = "the action to publish is not finite"
     HUNG = "the inference hung: its answer is too old to be executed"
     EXECUTING = "executing a chunk"
     LATE = "the chunk came so late that all its actions are past"
     STARVED = "waiting for the next chunk"
+
+
+INTENDED = frozenset({Hold.DISABLED, Hold.NO_INSTRUCTION, Hold.STOPPED, Hold.SPENT, Hold.NOT_DUE})
+"""Somebody wants it so; nothing is wrong."""
+ACTING = "acting"
+"""The state in which there is no Hold."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,21 @@ class Mandate:
     def __init__(self) -> None:
         self.instruction: str | None = None
         """Cleaned text, "" to stop; None before the first."""
+        self.actions_left: int | None = None
+        """Actions that may still answer it; None = no bound."""
         self._heard_ns = 0
+
+    def take(self, instruction: str) -> str | None:
+        """Go by ``instruction`` from now on, without a bound if it is another one; return the one before."""
+        before, self.instruction = self.instruction, instruction
+        if instruction != before:
+            self.actions_left = None
+        return before
+
+    def spend(self) -> None:
+        """Note that an action is published."""
+        if self.actions_left:
+            self.actions_left -= 1
 
     def hear(self, now_ns: int) -> None:
         """Note that the instruction was given, or given again."""
@@ -33,4 +47,6 @@ class Mandate:
             return Hold.DISABLED
         if not self.instruction:
             return Hold.NO_INSTRUCTION if self.instruction is None else Hold.STOPPED
+        if self.actions_left == 0:
+            return Hold.SPENT
         return Hold.UNHEARD if self.unheard(now_ns, settings.instruction_max_age_ns) else None

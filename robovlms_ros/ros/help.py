@@ -16,7 +16,7 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A topic or service of a node. ``name`` as it is remapped."""
+    """A topic, service or action of a node. ``name`` as it is remapped."""
 
     name: str
     kind: Literal["subscribes", "publishes", "serves"]

@@ -32,8 +32,8 @@ class ActionSpace:
     model_id: str
 
 
-def to_nanoseconds(stamp: Time) -> int:
-    """Return a stamp as nanoseconds."""
+def to_nanoseconds(stamp: Time | Duration) -> int:
+    """Return a stamp or a duration as nanoseconds."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 

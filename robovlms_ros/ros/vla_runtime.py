@@ -15,9 +15,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from robovlms_ros.policy.controller import Controller
-from robovlms_ros.policy.decision import Action, ControlSettings, Hold
+from robovlms_ros.policy.decision import INTENDED, Action, ControlSettings, Hold
 from robovlms_ros.policy.frames import Frame
-from robovlms_ros.policy.instruction import InstructionError, clean_instruction
+from robovlms_ros.policy.instruction_run import Termination
 from robovlms_ros.policy.safety import ACTION_DIM, check_chunk
 from robovlms_ros.policy.types import Observation
 from robovlms_ros.ros import qos
@@ -26,6 +26,7 @@ from robovlms_ros.ros.clock import ControlTimer, now_ns, steady_timer
 from robovlms_ros.ros.diagnostics import Latencies
 from robovlms_ros.ros.image import decode_image
 from robovlms_ros.ros.inference_thread import InferenceThread
+from robovlms_ros.ros.instruction_input import InstructionInput
 from robovlms_ros.ros.interfaces import ActionHistory, VLAAction, VLAActionChunk
 from robovlms_ros.ros.lifecycle import ManagedNode
 from robovlms_ros.ros.messages import ActionSpace, MessageError, action_message, chunk_message, history_window
@@ -41,6 +42,8 @@ JOIN_TIMEOUT = 0.5
 # Of the last so many steps with overlap, the share without an action that is too much.
 STEPS_JUDGED = 100
 TOO_MANY_STARVED = 0.1
+# The arm counts as acting for so long after an action.
+ACTING_NS = 1_000_000_000
 
 
 class VLARuntime:
@@ -74,15 +77,15 @@ class VLARuntime:
             needs_state=needs_state(policy),
         )
         self.thread = InferenceThread(
-            self.controller, lambda: now_ns(node), self._publish, self._on_dropped, give_up
+            self.controller, lambda: now_ns(node), self._publish, self._on_dropped, self._on_exhausted
         )
+        self._give_up = give_up
         self.published = 0
         self.last_published_ns = 0
         self.latency = Latencies()
         self.stages: dict[str, Latencies] = {}
         self.inputs: list[CameraInput] = []
         self.state_inputs: list[StateInput] = []
-        self._last_instruction: str | None = None
         self._slow = False
         self._starved: deque[bool] = deque(maxlen=STEPS_JUDGED)
         self._entities = self._create_entities(values)
@@ -107,11 +110,12 @@ class VLARuntime:
         self._starved.clear()
         self.thread.start()
 
-    def stop_arm(self) -> None:
+    def stop_arm(self, why: str) -> None:
         """Publish one stop action if the arm may be moving, and nothing after it. Safe from any thread."""
         with self.thread.condition:
             self.thread.halt()
             self._stop_once()
+            self.instruction.interrupt(Termination.DEACTIVATED, why)
 
     def join(self) -> bool:
         """Wait for the inference thread, in bounded time; return whether it ended."""
@@ -122,13 +126,15 @@ class VLARuntime:
         with self.thread.condition:
             if not settings.enabled:
                 self._stop_once()
+                self.instruction.interrupt(Termination.DISABLED, "the node was disabled")
             self.controller.apply(settings)
             self._set_pace()
             self.thread.wake()
 
     def reset(self) -> int:
-        """Start a new episode and return its number."""
+        """Start a new episode and return its number. A goal that is running ends."""
         with self.thread.condition:
+            self.instruction.interrupt(Termination.PREEMPTED, "the episode was reset")
             self.controller.new_episode()
             self.thread.wake()
             return self.controller.episode
@@ -165,11 +171,15 @@ class VLARuntime:
             self.state_inputs += state_inputs(node, values, self.space.frame, self._offer_state)
             for state_input in self.state_inputs:
                 undo.callback(state_input.destroy)
-            # A latched instruction needs a transient-local subscription, which hears nothing of a volatile
-            # publisher (`ros2 topic pub`): so there are two, and the handler is idempotent.
-            unheard = qos.on_mismatch(lambda: None)
-            subscribe(String, "instruction", self._on_instruction, qos.latched(), event_callbacks=unheard)
-            subscribe(String, "instruction", self._on_instruction, qos.volatile())
+            self.instruction = InstructionInput(
+                node,
+                self.controller,
+                self.policy.special_tokens,
+                self.thread.condition,
+                self._stop_once,
+                self.thread.wake,
+            )
+            undo.callback(self.instruction.destroy)
             if values["history.source"] == "topic":
                 subscribe(ActionHistory, "action_history", self._on_history, qos.actions())
             undo.callback(node.destroy_timer, steady_timer(node, WATCH_PERIOD, self._watch))
@@ -220,28 +230,6 @@ class VLARuntime:
             if self.controller.inference_due:
                 self.thread.wake()
 
-    def _on_instruction(self, message: String) -> None:
-        if message.data == self._last_instruction:
-            with self.thread.condition:
-                self.controller.hear_instruction(now_ns(self._node))
-                self.thread.wake()
-            return
-        self._last_instruction = message.data
-        logger = self._node.get_logger()
-        try:
-            text = clean_instruction(message.data, self.policy.special_tokens)
-        except InstructionError as error:
-            text = ""
-            logger.error(f"instruction {message.data[:80]!r} refused, the arm stops: {error}")
-            with self.thread.condition:
-                self.controller.counts["refused instruction"] += 1
-        with self.thread.condition:
-            if not text:
-                self._stop_once()
-            if self.controller.set_instruction(text, now_ns(self._node)):
-                logger.info(f"instruction {text[:80]!r}" if text else "empty instruction: stopped")
-                self.thread.wake()
-
     def _on_history(self, message: ActionHistory) -> None:
         try:
             window = history_window(message)
@@ -268,6 +256,22 @@ class VLARuntime:
             for camera in self.inputs:
                 camera.watch(now, max_age)
             self._watch_latency()
+
+    def activity(self) -> Hold | None:
+        """Why there is no action right now; None while there are."""
+        now = now_ns(self._node)
+        if now <= 0:
+            return Hold.NO_CLOCK
+        if self.controller.last_action is not None and 0 <= now - self.last_published_ns < ACTING_NS:
+            return None
+        if self.thread.busy_for:
+            return Hold.INFERRING
+        hold = self.thread.hold or Hold.NO_FRAME
+        if hold is Hold.EXECUTING:  # it was; and no action came for a second
+            hold = Hold.STARVED
+        max_age = self.controller.settings.max_age_ns * 1e-9
+        silent = any(camera.monitor.silent_for(now) > max_age for camera in self.inputs)
+        return Hold.NO_FRAME if silent and hold not in INTENDED else hold
 
     @property
     def slow(self) -> bool:
@@ -306,6 +310,7 @@ class VLARuntime:
         if action.stop:
             return
         self.last_published_ns = now
+        self.instruction.acted(action, now)
         if action.timings:  # the later actions of a chunk are older by design
             self.latency.add((now - action.stamp_ns) * 1e-9)
         for stage, seconds in action.timings.items():
@@ -315,6 +320,11 @@ class VLARuntime:
 
     def _on_dropped(self, reason: str, error: Exception) -> None:
         self._node.get_logger().error(f"no action ({reason}): {error}", throttle_duration_sec=5.0)
+
+    def _on_exhausted(self, message: str) -> None:
+        with self.thread.condition:
+            self.instruction.interrupt(Termination.FAILED, message)
+        self._give_up(message)
 
 
 def used_cameras(policy: RobotPolicy, values: Mapping[str, Any]) -> tuple[str, ...]:

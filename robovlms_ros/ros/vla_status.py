@@ -8,15 +8,12 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 
-from robovlms_ros.policy.decision import Hold
+from robovlms_ros.policy.decision import ACTING, INTENDED
 from robovlms_ros.ros.camera_input import CameraInput
 from robovlms_ros.ros.clock import now_ns
 from robovlms_ros.ros.diagnostics import ERROR, OK, WARN, status
 from robovlms_ros.ros.state_input import StateInput
 from robovlms_ros.ros.vla_runtime import VLARuntime
-
-# Somebody wants it so; nothing is wrong.
-INTENDED = (Hold.DISABLED, Hold.NO_INSTRUCTION, Hold.STOPPED, Hold.NOT_DUE)
 
 
 def vla_status(
@@ -33,28 +30,20 @@ def vla_status(
         now = now_ns(node)
         inputs = [_camera_status(node, camera, values["images.max_age"], now) for camera in runtime.inputs]
         if lifecycle_state == "active" and not problem:
-            silent = any(camera.level != OK for camera in inputs)
-            level, message = _control_state(runtime, values, now, silent)
+            level, message = _control_state(runtime, values)
         pairs |= _control_values(runtime, now)
         inputs += [_state_status(node, each, values["state.max_age"], now) for each in runtime.state_inputs]
     return [_named(node, "control", level, message, pairs), *inputs]
 
 
-def _control_state(runtime: VLARuntime, values: Mapping[str, Any], now: int, silent: bool) -> tuple[bytes, str]:
+def _control_state(runtime: VLARuntime, values: Mapping[str, Any]) -> tuple[bytes, str]:
     hung = runtime.thread.busy_for
     if hung > values["watchdog.inference_timeout"]:
         return ERROR, f"an inference has been running for {hung:.1f} s"
-    if now <= 0:
-        return WARN, Hold.NO_CLOCK.value
-    moving = runtime.controller.last_action is not None
-    if moving and 0 <= now - runtime.last_published_ns < 1_000_000_000:
-        return (WARN, "acting, but slower than its steps") if runtime.slow else (OK, "acting")
-    hold = runtime.thread.hold or Hold.NO_FRAME
-    if hold is Hold.EXECUTING:  # it was; and no action came for a second
-        hold = Hold.STARVED
-    if hold in INTENDED:
-        return OK, hold.value
-    return WARN, (Hold.NO_FRAME if silent else hold).value
+    hold = runtime.activity()
+    if hold is None:
+        return (WARN, "acting, but slower than its steps") if runtime.slow else (OK, ACTING)
+    return OK if hold in INTENDED else WARN, hold.value
 
 
 def _control_values(runtime: VLARuntime, now: int) -> dict[str, object]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from goals import GoalClient, SimulatedClock
 
 from robovlms_ros.policy.null_policy import NullPolicy
 from robovlms_ros.policy.types import ActionChunk, Observation
@@ -190,3 +191,23 @@ def start(graph: Any) -> Iterator[Callable[..., Process]]:
     for process in processes:
         process.popen.kill()
         process.popen.wait()
+
+
+@pytest.fixture
+def client(vla: Callable[..., VLA]) -> Iterator[Callable[..., GoalClient]]:
+    """Connect an action client to a node, ``client(node)``; without one, start one."""
+    created: list[GoalClient] = []
+
+    def create(node: VLA | None = None) -> GoalClient:
+        created.append(GoalClient(node or vla()))
+        return created[-1]
+
+    yield create
+    for each in created:
+        each.close()
+
+
+@pytest.fixture
+def simulated(vla: Callable[..., VLA], graph: Any) -> tuple[VLA, SimulatedClock]:
+    """An active node on simulated time, and the clock that tells it."""
+    return vla(parameters={"use_sim_time": True, "watchdog.timeout": 5.0}), SimulatedClock(graph)

@@ -19,7 +19,7 @@ from std_msgs.msg import String
 
 from robovlms_ros.nodes import action_history_node, arm_bridge_node, vla_node
 from robovlms_ros.ros import qos
-from robovlms_ros.ros.interfaces import VLAAction
+from robovlms_ros.ros.interfaces import RunInstruction, VLAAction
 
 ROOT = Path(__file__).resolve().parents[2]
 # A null policy whose every second inference hangs for a minute.
@@ -151,6 +151,36 @@ def test_a_signal_in_mid_inference_stops_the_arm_and_ends_within_two_seconds(
     graph.wait_for(lambda: len(actions) == 2, "the stop action")
     assert actions[1].translation.x == 0.0
     assert actions[1].gripper == actions[0].gripper
+
+
+def test_a_signal_during_a_goal_gives_it_a_result_before_the_process_ends(start: Any, graph: Any) -> None:
+    from rclpy.action import ActionClient
+    from sensor_msgs.msg import Image
+
+    process = start("-c", HANGING_NODE)
+    actions = graph.collect(VLAAction, "action", qos.action_listener())
+    camera = graph.helper.create_publisher(Image, "image", 10)
+    client: Any = ActionClient(graph.helper, RunInstruction, "vla_node/run_instruction")
+    assert client.wait_for_server(30)
+    graph.wait_for(
+        lambda: camera.get_subscription_count() and graph.helper.count_publishers("/action"), "discovery"
+    )
+    sent = client.send_goal_async(RunInstruction.Goal(instruction="go"))
+    graph.wait_for(sent.done, "the answer to the goal")
+    result = sent.result().get_result_async()
+    camera.publish(graph.image())
+    graph.wait_for(lambda: actions, "the first action")
+    code, seconds = process.end(signal.SIGTERM)
+    assert code == 0
+    assert seconds < 2
+    graph.wait_for(result.done, "the result")
+    ended = result.result().result
+    assert (ended.termination_reason, ended.steps) == (RunInstruction.Result.DEACTIVATED, 1)
+    assert ended.message == "the node shuts down"
+    graph.wait_for(lambda: len(actions) == 2, "the stop action")
+    assert actions[1].translation.x == 0.0
+    destroyed = graph.executor.create_task(client.destroy)
+    graph.wait_for(destroyed.done, "the end of the client")
 
 
 def test_a_signal_while_a_model_loads_ends_within_two_seconds(start: Any, graph: Any) -> None:

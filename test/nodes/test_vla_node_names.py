@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("rclpy")
+from rclpy.action import get_action_server_names_and_types_by_node
 from sensor_msgs.msg import Image
 
 from robovlms_ros.ros import qos
@@ -31,7 +32,7 @@ def test_two_namespaces_do_not_hear_each_other(vla: Start, scripted: Any) -> Non
     assert "/action" not in names
 
 
-def test_every_topic_and_service_can_be_remapped(vla: Start, scripted: Any) -> None:
+def test_every_topic_service_and_action_can_be_remapped(vla: Start, scripted: Any) -> None:
     from robovlms_ros.nodes.vla_node import ENDPOINTS
 
     remaps = [f"{endpoint.name}:=/robot/n{number}" for number, endpoint in enumerate(ENDPOINTS)]
@@ -40,14 +41,15 @@ def test_every_topic_and_service_can_be_remapped(vla: Start, scripted: Any) -> N
     helper = node.graph.helper
 
     def known() -> set[str]:
-        return {name for name, _ in helper.get_topic_names_and_types() + helper.get_service_names_and_types()}
+        found = helper.get_topic_names_and_types() + helper.get_service_names_and_types()
+        return {name.split("/_action/")[0] for name, _ in found}
 
     expected = {f"/robot/n{number}" for number in range(len(ENDPOINTS))}
     node.graph.wait_for(lambda: expected <= known(), f"discovery of {expected - known()}")
     assert not {f"/{e.name}" for e in ENDPOINTS if e.kind != "serves"} & known() - {"/action"}
 
 
-def test_the_help_names_every_topic_and_service_that_the_node_has(vla: Start, scripted: Any) -> None:
+def test_the_help_names_every_topic_service_and_action_that_the_node_has(vla: Start, scripted: Any) -> None:
     from robovlms_ros.nodes.vla_node import ENDPOINTS
 
     node = vla(scripted(cameras=("static", "hand")), parameters=ALL, namespace="ns").node
@@ -55,14 +57,20 @@ def test_the_help_names_every_topic_and_service_that_the_node_has(vla: Start, sc
     standard = {"/parameter_events", "/rosout", "/clock", f"{namespace}/{name}/transition_event"}
 
     def names(of: Any) -> set[str]:
-        return {found for found, _ in of(name, namespace)} - standard
+        return {found for found, _ in of(name, namespace) if "/_action/" not in found} - standard
 
     def documented(kind: str) -> set[str]:
         return {node.resolve_topic_name(endpoint.name) for endpoint in ENDPOINTS if endpoint.kind == kind}
 
     assert names(node.get_subscriber_names_and_types_by_node) == documented("subscribes")
     assert names(node.get_publisher_names_and_types_by_node) == documented("publishes")
-    assert documented("serves") <= names(node.get_service_names_and_types_by_node)
+    actions = get_action_server_names_and_types_by_node(node, name, namespace)
+    served = names(node.get_service_names_and_types_by_node) | {found for found, _ in actions}
+    assert documented("serves") <= served
+    serves = {node.resolve_topic_name(endpoint.name): endpoint.type for endpoint in ENDPOINTS}
+    assert [(found, types) for found, types in actions] == [
+        (found, [kind]) for found, kind in serves.items() if "/action/" in kind
+    ]
     types = dict(node.get_topic_names_and_types())
     for endpoint in ENDPOINTS:
         if endpoint.kind != "serves":

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("rclpy")
-from rosgraph_msgs.msg import Clock
 
-from robovlms_ros.ros.messages import to_nanoseconds, to_time
+from robovlms_ros.ros.messages import to_nanoseconds
 
 Start = Callable[..., Any]
 SECOND = 1_000_000_000
@@ -69,23 +68,6 @@ def test_the_arm_is_stopped_once_when_the_camera_stops_and_goes_on_when_it_retur
     status = node.node._status()[0]
     assert status.message == "waiting for images"
     assert node.act().sequence == 2
-
-
-class SimulatedClock:
-    def __init__(self, graph: Any) -> None:
-        self.graph = graph
-        self.publisher: Any = None
-
-    def set(self, node: Any, nanoseconds: int) -> None:
-        if self.publisher is None:
-            self.publisher = self.graph.publisher(Clock, "/clock", 1)
-        self.publisher.publish(Clock(clock=to_time(nanoseconds)))
-        self.graph.wait_for(lambda: node.node.get_clock().now().nanoseconds == nanoseconds, "the simulated time")
-
-
-@pytest.fixture
-def simulated(vla: Start, graph: Any) -> tuple[Any, SimulatedClock]:
-    return vla(parameters={"use_sim_time": True, "watchdog.timeout": 5.0}), SimulatedClock(graph)
 
 
 def test_without_a_clock_nothing_is_published_and_diagnostics_say_why(simulated: Any) -> None:

@@ -1,0 +1,120 @@
+"""Whose instruction the node follows: the topic's, or that of a goal of `~/run_instruction`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+from std_msgs.msg import String
+
+from robovlms_ros.policy.controller import Controller
+from robovlms_ros.policy.decision import Action
+from robovlms_ros.policy.instruction import InstructionError, clean_instruction
+from robovlms_ros.policy.instruction_run import InstructionRun, Termination
+from robovlms_ros.ros import qos
+from robovlms_ros.ros.clock import now_ns
+from robovlms_ros.ros.lifecycle import ManagedNode
+
+
+class InstructionInput:
+    """Tells ``controller`` what to do. ``lock`` guards the controller and the runs of goals.
+
+    ``stop_arm()`` publishes a stop action if the arm may be moving, ``wake()`` makes a step happen soon; both are
+    called with ``lock`` held.
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode,
+        controller: Controller,
+        special_tokens: Iterable[str],
+        lock: AbstractContextManager[Any],
+        stop_arm: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._controller = controller
+        self._special_tokens = tuple(special_tokens)
+        self._lock = lock
+        self._stop_arm = stop_arm
+        self._wake = wake
+        self._heard: str | None = None
+        self._run: InstructionRun | None = None
+        # A latched instruction needs a transient-local subscription, which hears nothing of a volatile
+        # publisher (`ros2 topic pub`): so there are two, and the handler is idempotent.
+        unheard = qos.on_mismatch(lambda: None)
+        with ExitStack() as undo:
+            for profile, callbacks in ((qos.latched(), unheard), (qos.volatile(), None)):
+                subscription = node.create_subscription(
+                    String, "instruction", self._on_instruction, profile, event_callbacks=callbacks
+                )
+                undo.callback(node.destroy_subscription, subscription)
+            self._undo = undo.pop_all()
+
+    def destroy(self) -> None:
+        """Give the subscriptions back."""
+        self._undo.close()
+
+    # -- for goals; all with the lock held
+
+    def follow(self, run: InstructionRun) -> None:
+        """Begin an episode for ``run``. What ends it here is told to ``run.end``."""
+        self._run = run
+        self._controller.follow(run.instruction, run.max_steps or None, now_ns(self._node))
+        self._wake()
+
+    def unfollow(self, run: InstructionRun) -> None:
+        """Stop the arm and forget the instruction of ``run``, which has ended; nothing if it was replaced."""
+        if run is self._run:
+            self._run = None
+            self._stop_arm()
+            self._controller.set_instruction("", now_ns(self._node))
+
+    def interrupt(self, reason: Termination, message: str) -> None:
+        """End the run of a goal, if there is one, and stop the arm."""
+        if self._run:
+            self._run.end(reason, message, now_ns(self._node))
+            self.unfollow(self._run)
+
+    def acted(self, action: Action, now: int) -> None:
+        """Count an action that was published now."""
+        if self._run:
+            self._run.acted(action.stamp_ns, now)
+
+    # -- from the topic
+
+    def _on_instruction(self, message: String) -> None:
+        text, problem = "", ""
+        try:
+            text = clean_instruction(message.data, self._special_tokens)
+        except InstructionError as error:
+            problem = str(error)
+        now = now_ns(self._node)
+        with self._lock:
+            # What the topic said before is no news: publishers repeat themselves, and none of those that do may
+            # take over from a goal, or go on after one. A stop is always obeyed.
+            repeated = message.data == self._heard
+            if repeated and (text or not self._controller.instruction):
+                if text == self._controller.instruction:
+                    self._controller.hear_instruction(now)
+                    self._wake()
+                return
+            self._heard = message.data
+            self._take(message.data, text, problem, now)
+
+    def _take(self, original: str, text: str, problem: str, now: int) -> None:
+        logger = self._node.get_logger()
+        if problem:
+            self._controller.counts["refused instruction"] += 1
+            logger.error(f"instruction {original[:80]!r} refused, the arm stops: {problem}")
+        if not text:
+            self._stop_arm()
+        if not self._controller.set_instruction(text, now):
+            return
+        run, self._run = self._run, None
+        if run:
+            said = f"the instruction {text[:80]!r}" if text else "a refused instruction" if problem else "a stop"
+            run.end(Termination.PREEMPTED, f"{said} came on the topic", now)
+        logger.info(f"instruction {text[:80]!r}" if text else "empty instruction: stopped")
+        self._wake()
