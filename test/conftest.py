@@ -106,6 +106,12 @@ class Graph:
         self.helper.destroy_client(client)
         return future.result()
 
+    def between(self, work: Callable[[], Any]) -> Any:
+        """Do ``work`` between two callbacks, as what is not thread-safe in rclpy needs it, and return its result."""
+        task = self.executor.create_task(work)
+        self.wait_for(task.done, "the executor's turn")
+        return task.result()
+
     def now_ns(self) -> int:
         nanoseconds: int = self.helper.get_clock().now().nanoseconds
         return nanoseconds

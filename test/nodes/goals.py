@@ -17,13 +17,12 @@ class GoalClient:
         self.feedback: list[Any] = []
         self._goal = RunInstruction.Goal
         name = f"{node.prefix}vla_node/run_instruction"
-        self._client: Any = ActionClient(node.graph.helper, RunInstruction, name)
+        graph = node.graph
+        self._client: Any = graph.between(lambda: ActionClient(graph.helper, RunInstruction, name))
         assert self._client.wait_for_server(10.0)
 
     def close(self) -> None:
-        """Give the client back, in the executor's thread, which waits for it."""
-        destroyed = self.node.graph.executor.create_task(self._client.destroy)
-        self.node.graph.wait_for(destroyed.done, "the end of the client")
+        self.node.graph.between(self._client.destroy)
 
     def send(self, instruction: str = "pick", seconds: float = 0.0, steps: int = 0) -> Any:
         """Send a goal; return its handle, accepted or not."""

@@ -160,7 +160,7 @@ def test_a_signal_during_a_goal_gives_it_a_result_before_the_process_ends(start:
     process = start("-c", HANGING_NODE)
     actions = graph.collect(VLAAction, "action", qos.action_listener())
     camera = graph.helper.create_publisher(Image, "image", 10)
-    client: Any = ActionClient(graph.helper, RunInstruction, "vla_node/run_instruction")
+    client: Any = graph.between(lambda: ActionClient(graph.helper, RunInstruction, "vla_node/run_instruction"))
     assert client.wait_for_server(30)
     graph.wait_for(
         lambda: camera.get_subscription_count() and graph.helper.count_publishers("/action"), "discovery"
@@ -179,8 +179,7 @@ def test_a_signal_during_a_goal_gives_it_a_result_before_the_process_ends(start:
     assert ended.message == "the node shuts down"
     graph.wait_for(lambda: len(actions) == 2, "the stop action")
     assert actions[1].translation.x == 0.0
-    destroyed = graph.executor.create_task(client.destroy)
-    graph.wait_for(destroyed.done, "the end of the client")
+    graph.between(client.destroy)
 
 
 def test_a_signal_while_a_model_loads_ends_within_two_seconds(start: Any, graph: Any) -> None:
