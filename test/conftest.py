@@ -107,7 +107,7 @@ class Graph:
         return future.result()
 
     def between(self, work: Callable[[], Any]) -> Any:
-        """Do ``work`` between two callbacks, as what is not thread-safe in rclpy needs it, and return its result."""
+        """Do ``work`` between two callbacks and return its result: not all of rclpy is thread-safe."""
         task = self.executor.create_task(work)
         self.wait_for(task.done, "the executor's turn")
         return task.result()
