@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
@@ -11,8 +12,6 @@ from numpy.typing import NDArray
 
 from robovlms_ros.data.rotations import matrix_to_rpy, quaternion_to_matrix
 
-# Numbers of a tool's pose: x y z in metres, then roll pitch yaw in radians, about fixed axes.
-POSE_DIM = 6
 # Samples kept: those of one second at the rate of the fastest arms.
 DEPTH = 1024
 # Drivers round; a quaternion whose length differs by more than this is no rotation.
@@ -28,21 +27,17 @@ class StateError(ValueError):
 
 
 def tool_pose(position: Sequence[float], quaternion: Sequence[float]) -> NDArray[np.float64]:
-    """Return x y z and roll pitch yaw, ``(6,)``, of a position in metres and a quaternion x y z w.
+    """Return x y z in metres and the unit quaternion x y z w, ``(7,)``, of a tool's pose.
 
-    Raises StateError where a number is not finite or the quaternion is not of length 1.
+    Raises StateError where a number is not finite or the quaternion is not of length 1. It does little else: arms
+    report poses up to 1000 times in a second, and few of them are used.
     """
-    place, turn = np.asarray(position, np.float64), np.asarray(quaternion, np.float64)
-    if not (np.isfinite(place).all() and np.isfinite(turn).all()):
-        raise StateError(
-            "not finite", f"the pose holds a number that is not finite: {place.tolist()}, {turn.tolist()}"
-        )
-    # Before its squares could overflow.
-    largest = float(np.abs(turn).max())
-    norm = float(np.linalg.norm(turn)) if largest < 2.0 else largest
+    if not all(math.isfinite(number) for number in (*position, *quaternion)):
+        raise StateError("not finite", f"the pose holds a number that is not finite: {position}, {quaternion}")
+    norm = math.hypot(*quaternion)
     if abs(norm - 1.0) > NORM_TOLERANCE:
-        raise StateError("no rotation", f"the quaternion {turn.tolist()} has length {norm:g}, not 1")
-    return np.concatenate([place, matrix_to_rpy(quaternion_to_matrix(turn / norm))])
+        raise StateError("no rotation", f"the quaternion {quaternion} has length {norm:g}, not 1")
+    return np.array([*position, *(number / norm for number in quaternion)])
 
 
 def gripper_opening(position: float, closed: float, opened: float) -> NDArray[np.float64]:
@@ -50,9 +45,9 @@ def gripper_opening(position: float, closed: float, opened: float) -> NDArray[np
 
     ``opened`` may be the smaller one. Raises StateError for a position that is not finite.
     """
-    if not np.isfinite(position):
+    if not math.isfinite(position):
         raise StateError("not finite", f"the gripper's joint is at {position}")
-    return np.clip(np.array([(position - closed) / (opened - closed)], np.float64), 0.0, 1.0)
+    return np.array([min(max((position - closed) / (opened - closed), 0.0), 1.0)])
 
 
 class StateBuffer:
@@ -95,7 +90,7 @@ class StateBuffer:
 class RobotStates:
     """What is known of the robot: ``parts`` of its state, ``"pose"`` first, then perhaps ``"gripper"``.
 
-    A pose is ``(6,)`` of `tool_pose` in the frame of the actions, a gripper ``(1,)`` of `gripper_opening`.
+    A pose is ``(7,)`` of `tool_pose` in the frame of the actions, a gripper ``(1,)`` of `gripper_opening`.
     ``max_age_ns`` bounds both how far a sample may be from an image and how old the newest pose may be.
     Not thread-safe.
     """
@@ -114,10 +109,17 @@ class RobotStates:
         return self._parts[part].offer(stamp_ns, values)
 
     def at(self, stamp_ns: int) -> NDArray[np.float64] | None:
-        """Return what `Observation.state` holds for an image: all parts, or None where one is missing."""
-        found = [buffer.nearest(stamp_ns, self._max_age_ns) for buffer in self._parts.values()]
-        known = [values for values in found if values is not None]
-        return np.concatenate(known) if known and len(known) == len(found) else None
+        """Return what `Observation.state` holds for an image: all parts, or None where one is missing.
+
+        That is x y z in metres, roll pitch yaw in radians about fixed axes and, with a gripper, its opening.
+        """
+        state: list[NDArray[np.float64]] = []
+        for part, buffer in self._parts.items():
+            values = buffer.nearest(stamp_ns, self._max_age_ns)
+            if values is None:
+                return None
+            state += [values[:3], matrix_to_rpy(quaternion_to_matrix(values[3:]))] if part == "pose" else [values]
+        return np.concatenate(state) if state else None
 
     def position(self, now_ns: int) -> NDArray[np.float64] | None:
         """Return where the tool is now, ``(3,)`` metres, or None where its last pose is too old."""

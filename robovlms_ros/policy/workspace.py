@@ -51,10 +51,10 @@ def confine(
     outside already may move inwards and not further out, but nothing pulls it: a motion is never lengthened,
     nor its sign changed. Row by row each starts where the one before it ends.
     """
-    low, high = np.array(workspace.low), np.array(workspace.high)
-    confined = np.array(translations, dtype=np.float64)
-    place = np.array(position, dtype=np.float64)
-    for row in confined:
-        row[:] = np.clip(row, np.minimum(low - place, 0.0), np.maximum(high - place, 0.0))
-        place += row
-    return confined
+    rows = np.asarray(translations, dtype=np.float64).tolist()
+    # In Python's own numbers: NumPy would take ten times as long for three at a time, at every step.
+    for axis, (low, high, place) in enumerate(zip(workspace.low, workspace.high, position.tolist(), strict=True)):
+        for row in rows:
+            row[axis] = min(max(row[axis], min(low - place, 0.0)), max(high - place, 0.0))
+            place += row[axis]
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState
 
 from robovlms_ros.policy import Observation, VLAPolicy
 from robovlms_ros.policy.robot_profile import RobotProfile
-from robovlms_ros.policy.robot_state import gripper_opening, tool_pose
+from robovlms_ros.policy.robot_state import RobotStates, gripper_opening, tool_pose
 
 Start = Callable[..., Any]
 STATE = {
@@ -35,6 +35,13 @@ def policy(robot: dict[str, Any] | None = None, **model: Any) -> VLAPolicy:
     described |= {"limits": {"translation": 10.0, "rotation": 10.0}}
     profile = RobotProfile.model_validate(described | (robot or {}))
     return VLAPolicy(make_model("kosmos", use_hand_rgb=False, norm_action=False, **model), profile)
+
+
+def state_of(position: Sequence[float], turn: Sequence[float], finger: float) -> Any:
+    states = RobotStates(["pose", "gripper"])
+    states.offer("pose", 0, tool_pose(position, turn))
+    states.offer("gripper", 0, gripper_opening(finger, 0.0, 0.08))
+    return states.at(0)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +68,10 @@ def test_the_node_gives_what_the_policy_gives_offline_for_the_same_state(
     joints.publish(fingers)
     action = node.act()
 
-    state = np.concatenate([tool_pose((0.3, 0.0, 0.2), TURN), gripper_opening(0.02, 0.0, 0.08)])
+    state = state_of((0.3, 0.0, 0.2), TURN, 0.02)
     pixels = np.zeros((48, 64, 3), np.uint8)
     expected = made.session().step(Observation({"static": pixels}, "go", state))
-    elsewhere = np.concatenate([tool_pose((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)), [1.0]])
+    elsewhere = state_of((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), 0.08)
     other = made.session().step(Observation({"static": pixels}, "go", elsewhere))
     told = [getattr(vector, axis) for vector in (action.translation, action.rotation) for axis in "xyz"]
     np.testing.assert_array_equal(told, made.profile.to_si(expected.actions)[0, :6])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from robovlms_ros.policy.chunk_settings import ChunkSettings
 from robovlms_ros.policy.controller import Controller
@@ -17,12 +18,13 @@ from robovlms_ros.policy.frames import Frame
 from robovlms_ros.policy.null_policy import NullProfile
 from robovlms_ros.policy.robot_profile import Limits as ProfileLimits
 from robovlms_ros.policy.robot_profile import RobotProfile
-from robovlms_ros.policy.robot_state import RobotStates
+from robovlms_ros.policy.robot_state import RobotStates, tool_pose
 from robovlms_ros.policy.safety import Limits
 from robovlms_ros.policy.types import ActionChunk, Observation
 from robovlms_ros.policy.workspace import Workspace
 
 MS = 1_000_000
+IDENTITY = tool_pose((0, 0, 0), (0, 0, 0, 1))
 START = 1_000_000 * MS
 MAX_AGE = 50 * MS
 BOX = Limits(workspace=Workspace((-1, -1, 0), (1, 1, 1)))
@@ -71,7 +73,10 @@ def see(controller: Controller, stamp: int) -> None:
 
 
 def feel(controller: Controller, stamp: int, *pose: float) -> str | None:
-    return controller.offer_state("pose", stamp, np.array([*pose, *[0.0] * (6 - len(pose))]), stamp)
+    """Report a pose, x y z roll pitch yaw, of which the last may be left out where they are 0."""
+    numbers = [*pose, *[0.0] * (6 - len(pose))]
+    quaternion = Rotation.from_euler("xyz", numbers[3:]).as_quat()
+    return controller.offer_state("pose", stamp, tool_pose(numbers[:3], quaternion), stamp)
 
 
 def acted(result: Action | Hold | None) -> Action:
@@ -126,11 +131,11 @@ def test_a_state_that_is_not_needed_is_simply_absent(policy: Straight) -> None:
 
 def test_a_state_from_the_future_is_refused_and_counted(policy: Straight) -> None:
     controller = make(policy, needs_state=True)
-    assert controller.offer_state("pose", START + 11 * MS, np.zeros(6), START) == "future state"
+    assert controller.offer_state("pose", START + 11 * MS, IDENTITY, START) == "future state"
     assert controller.counts["future state"] == 1
     see(controller, START)
     assert controller.step(START) is Hold.NO_STATE
-    assert controller.offer_state("pose", START + 10 * MS, np.zeros(6), START) is None
+    assert controller.offer_state("pose", START + 10 * MS, IDENTITY, START) is None
 
 
 def test_a_clock_jump_forgets_the_state(policy: Straight) -> None:

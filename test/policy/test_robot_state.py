@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -16,7 +17,16 @@ IDENTITY = (0.0, 0.0, 0.0, 1.0)
 
 
 def pose(x: float) -> np.ndarray:
-    return np.array([x, 0, 0, 0, 0, 0])
+    return tool_pose((x, 0, 0), IDENTITY)
+
+
+def state_of(position: Sequence[float], quaternion: Sequence[float]) -> np.ndarray:
+    """What a policy is shown of one pose."""
+    states = RobotStates(["pose"], 0)
+    states.offer("pose", START, tool_pose(position, quaternion))
+    state = states.at(START)
+    assert state is not None
+    return state
 
 
 # -- samples
@@ -25,7 +35,7 @@ def pose(x: float) -> np.ndarray:
 @given(st.tuples(st.floats(-3.1, 3.1), st.floats(-1.5, 1.5), st.floats(-3.1, 3.1)), st.floats(0.995, 1.005))
 def test_a_pose_is_metres_and_fixed_axis_angles(angles: tuple[float, float, float], length: float) -> None:
     quaternion = Rotation.from_euler("xyz", angles).as_quat() * length
-    np.testing.assert_allclose(tool_pose((1, -2, 3), quaternion), [1, -2, 3, *angles], atol=1e-9)
+    np.testing.assert_allclose(state_of((1, -2, 3), quaternion), [1, -2, 3, *angles], atol=1e-9)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -104,10 +114,10 @@ def test_a_buffer_is_bounded_and_keeps_the_newest() -> None:
 
 def test_a_state_is_the_pose_and_the_opening_around_the_image() -> None:
     states = RobotStates(["pose", "gripper"], 50 * MS)
-    states.offer("pose", START, np.arange(6.0))
+    states.offer("pose", START, pose(2))
     assert states.at(START) is None, "the gripper's is missing"
     states.offer("gripper", START + 20 * MS, np.array([0.5]))
-    np.testing.assert_array_equal(states.at(START + 30 * MS), [0, 1, 2, 3, 4, 5, 0.5])
+    np.testing.assert_array_equal(states.at(START + 30 * MS), [2, 0, 0, 0, 0, 0, 0.5])
     assert states.at(START + 60 * MS) is None, "the pose is too old"
     assert states.at(START - 40 * MS) is None, "the opening is too young"
 
@@ -115,8 +125,8 @@ def test_a_state_is_the_pose_and_the_opening_around_the_image() -> None:
 def test_without_a_gripper_a_state_is_the_pose_and_without_parts_there_is_none() -> None:
     states = RobotStates(["pose"], 50 * MS)
     assert states.at(START) is None
-    states.offer("pose", START, np.arange(6.0))
-    np.testing.assert_array_equal(states.at(START), np.arange(6.0))
+    states.offer("pose", START, pose(2))
+    np.testing.assert_array_equal(states.at(START), [2, 0, 0, 0, 0, 0])
     assert RobotStates().at(START) is None
     assert RobotStates().position(START) is None
 
