@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -23,7 +22,6 @@ from robovlms_ros.policy.types import Observation
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.camera_input import CameraInput
 from robovlms_ros.ros.clock import ControlTimer, now_ns, steady_timer
-from robovlms_ros.ros.diagnostics import Latencies
 from robovlms_ros.ros.image import decode_image
 from robovlms_ros.ros.inference_thread import InferenceThread
 from robovlms_ros.ros.instruction_input import InstructionInput
@@ -34,14 +32,12 @@ from robovlms_ros.ros.parameter_tables import control_settings, sync_slop_ns
 from robovlms_ros.ros.policy_fit import STATE_DIM, check_limits, needs_state, wrong_width
 from robovlms_ros.ros.policy_loader import RobotPolicy
 from robovlms_ros.ros.state_input import StateInput, make_states, state_inputs
+from robovlms_ros.ros.timing import Timing
 
 # Held images go on when the state comes; without one waiting, a state of 1000 Hz must not wake the thread.
 AWAITS_STATE = (Hold.NO_STATE, Hold.NO_POSE)
 WATCH_PERIOD = 0.05
 JOIN_TIMEOUT = 0.5
-# Of the last so many steps with overlap, the share without an action that is too much.
-STEPS_JUDGED = 100
-TOO_MANY_STARVED = 0.1
 # The arm counts as acting for so long after an action.
 ACTING_NS = 1_000_000_000
 
@@ -82,12 +78,9 @@ class VLARuntime:
         self._give_up = give_up
         self.published = 0
         self.last_published_ns = 0
-        self.latency = Latencies()
-        self.stages: dict[str, Latencies] = {}
+        self.timing = Timing()
         self.inputs: list[CameraInput] = []
         self.state_inputs: list[StateInput] = []
-        self._slow = False
-        self._starved: deque[bool] = deque(maxlen=STEPS_JUDGED)
         self._entities = self._create_entities(values)
 
     def settings(self, values: Mapping[str, Any]) -> ControlSettings:
@@ -106,8 +99,7 @@ class VLARuntime:
         """Begin to act, with an episode in which nothing has happened yet."""
         with self.thread.condition:
             self.controller.restart()
-        self.latency.clear()
-        self._starved.clear()
+            self.timing.clear()
         self.thread.start()
 
     def stop_arm(self, why: str) -> None:
@@ -224,9 +216,9 @@ class VLARuntime:
             result = self.controller.tick(now_ns(self._node))
             if isinstance(result, Action):
                 self._publish(result)
-                self._starved.append(result.stop)
+                self.timing.step(starved=result.stop)
             elif result is Hold.STARVED and self.controller.sequence:
-                self._starved.append(True)
+                self.timing.step(starved=True)
             if self.controller.inference_due:
                 self.thread.wake()
 
@@ -255,7 +247,7 @@ class VLARuntime:
         if self._node.lifecycle_state == "active":
             for camera in self.inputs:
                 camera.watch(now, max_age)
-            self._watch_latency()
+            self._watch_timing()
 
     def activity(self) -> Hold | None:
         """Why there is no action right now; None while there are."""
@@ -273,28 +265,13 @@ class VLARuntime:
         silent = any(camera.monitor.silent_for(now) > max_age for camera in self.inputs)
         return Hold.NO_FRAME if silent and hold not in INTENDED else hold
 
-    @property
-    def slow(self) -> bool:
-        """Whether an answer usually takes longer than the time that one action is meant to last."""
-        return self._slow
-
-    def _watch_latency(self) -> None:
+    def _watch_timing(self) -> None:
         with self.thread.condition:
-            if self.controller.settings.chunk.overlap:
-                # Actions then are as old as their chunk; what counts is whether there was one for each step.
-                steps = len(self._starved)
-                self._slow = steps == STEPS_JUDGED and sum(self._starved) > TOO_MANY_STARVED * steps
-                return
-            usual, measured = self.latency.percentile(50), len(self.latency)
-            rate = self.controller.settings.rate
-        allowed = 1 / rate if rate else self.space.step_duration
-        # A few answers prove nothing, and a value near the border must not fill the log.
-        slow = measured >= 10 and usual > allowed * (0.8 if self._slow else 1.0)
-        if slow and not self._slow:
-            self._node.get_logger().warning(
-                f"an answer takes {usual * 1e3:.0f} ms, longer than a step of {allowed * 1e3:.0f} ms"
-            )
-        self._slow = slow
+            settings = self.controller.settings
+            allowed = 1 / settings.rate if settings.rate else self.space.step_duration
+            warning = self.timing.judge(allowed, settings.chunk.overlap)
+        if warning:
+            self._node.get_logger().warning(warning)
 
     # -- from the inference thread
 
@@ -311,10 +288,7 @@ class VLARuntime:
             return
         self.last_published_ns = now
         self.instruction.acted(action, now)
-        if action.timings:  # the later actions of a chunk are older by design
-            self.latency.add((now - action.stamp_ns) * 1e-9)
-        for stage, seconds in action.timings.items():
-            self.stages.setdefault(stage, Latencies()).add(seconds)
+        self.timing.published(action, now, self.controller.settings.chunk.overlap)
         if action.chunk is not None and self._chunk.get_subscription_count():
             self._chunk.publish(chunk_message(action, self.space, now))
 

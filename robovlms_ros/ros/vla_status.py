@@ -42,7 +42,7 @@ def _control_state(runtime: VLARuntime, values: Mapping[str, Any]) -> tuple[byte
         return ERROR, f"an inference has been running for {hung:.1f} s"
     hold = runtime.activity()
     if hold is None:
-        return (WARN, "acting, but slower than its steps") if runtime.slow else (OK, ACTING)
+        return (WARN, "acting, but slower than its steps") if runtime.timing.slow else (OK, ACTING)
     return OK if hold in INTENDED else WARN, hold.value
 
 
@@ -59,15 +59,17 @@ def _control_values(runtime: VLARuntime, now: int) -> dict[str, object]:
             "seconds since last action": idle,
             "failures in a row": controller.failures,
             "frames overtaken": controller.overtaken,
-            "latency p50 (ms)": runtime.latency.percentile(50) * 1e3,
-            "latency p95 (ms)": runtime.latency.percentile(95) * 1e3,
+            "latency p50 (ms)": runtime.timing.latency.percentile(50) * 1e3,
+            "latency p95 (ms)": runtime.timing.latency.percentile(95) * 1e3,
         }
         if runtime.policy.card.get("action_encoder"):
             lag = controller.history_lag
             values["history rows behind"] = lag.rows
             values["history rows behind, most"] = lag.most
             values["history windows behind"] = f"{lag.behind} of {lag.windows}"
-        values |= {f"{stage} p50 (ms)": times.percentile(50) * 1e3 for stage, times in runtime.stages.items()}
+        values |= {
+            f"{stage} p50 (ms)": times.percentile(50) * 1e3 for stage, times in runtime.timing.stages.items()
+        }
         values |= {f"count of {reason}": count for reason, count in sorted(controller.counts.items())}
     return values
 

@@ -83,7 +83,7 @@ def test_a_slow_model_gives_actions_at_the_control_rate(vla: Start, scripted: An
     assert all(1 <= action.step_index < 30 for action in firsts)
     assert node.counts()["late step"] >= sum(action.step_index for action in firsts)
     # Each inference began with a fresh frame, not with one that had waited for the last inference to end.
-    assert runtime.stages["wait"].percentile(50) < 0.15
+    assert runtime.timing.stages["wait"].percentile(50) < 0.15
     assert runtime.controller.overtaken > len(node.policy.seen)
 
 
@@ -93,8 +93,8 @@ def test_each_action_is_timed_by_its_chunk(vla: Start, scripted: Any, camera: An
     camera(node)
     node.graph.wait_for(lambda: len(node.policy.seen) >= 3, "some inferences")
     runtime = node.node._runtime
-    assert {"wait", "decode", "model"} <= set(runtime.stages)
-    assert len(runtime.latency) <= len(node.policy.seen), "only the first action of a chunk tells a latency"
+    assert {"wait", "decode", "model"} <= set(runtime.timing.stages)
+    assert len(runtime.timing.latency) <= len(node.policy.seen), "only the first action of a chunk tells a latency"
 
 
 @pytest.mark.parametrize("mode", ["ensemble", "blend"])

@@ -32,6 +32,14 @@ def test_a_chunk_of_twice_the_latency_gives_an_action_for_every_step() -> None:
     assert run.controller.counts == {"late step": 30}
 
 
+@pytest.mark.parametrize("latency", [7, 40, 101, 170, 233, 299, 333, 500])
+def test_a_chunk_of_twice_the_latency_and_two_steps_never_starves(latency: int) -> None:
+    """README.md promises it."""
+    run = overlapped(labelled(int(2 * latency * MS / STEP) + 3), latency_ns=latency * MS)
+    run.run(40)
+    assert len(run.run(100)) == 100
+
+
 def test_an_action_leaves_within_one_step_of_the_time_that_it_was_predicted_for() -> None:
     run = overlapped(labelled(20), latency_ns=170 * MS)
     for number, action in run.run(200)[20:]:
