@@ -65,7 +65,7 @@ def test_memory_that_is_used_up_deactivates_at_once_and_the_node_can_be_activate
     model.full = True
     node.see()
     node.wait_until("inactive")
-    assert len(node.actions) == 2, "the action and the stop"
+    node.graph.wait_for(lambda: len(node.actions) == 2, "the action and the stop")
     assert node.counts()["out of memory"] == 1
     status = node.node._status()[0]
     assert status.level == status.ERROR
