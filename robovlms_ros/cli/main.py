@@ -12,6 +12,7 @@ from robovlms_ros.cli.data import app as data
 from robovlms_ros.cli.demo_replay import demo_replay
 from robovlms_ros.cli.evaluate import evaluate
 from robovlms_ros.cli.import_bag import import_bag
+from robovlms_ros.cli.import_datasets import import_calvin, import_lerobot
 from robovlms_ros.cli.inspect import inspect
 from robovlms_ros.cli.pack import pack
 from robovlms_ros.cli.parity import parity
@@ -33,6 +34,8 @@ app.command()(untrained)
 app.command()(parity)
 app.command()(demo_replay)
 app.command("import-bag")(import_bag)
+data.command()(import_calvin)
+data.command()(import_lerobot)
 app.add_typer(data, name="data")
 app.add_typer(sim, name="sim")
 app.add_typer(evaluate, name="evaluate")

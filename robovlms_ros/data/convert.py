@@ -139,7 +139,13 @@ def _runs(steps: Sequence[int]) -> list[tuple[int, int]]:
 def _encoded(episode: Episode, step: int, cameras: Sequence[str], images: ImageFormat) -> dict[str, bytes] | Drop:
     """The files of one step, or why it cannot be used."""
     if isinstance(episode, RecordedEpisode) and step in episode.faults:
-        return Drop(reason=episode.faults[step], unit="step", episode=episode.identifier, step=step)
+        return Drop(
+            reason=episode.faults[step],
+            unit="step",
+            episode=episode.identifier,
+            step=step,
+            detail=episode.details.get(step, ""),
+        )
     files = {}
     for camera in cameras:
         try:

@@ -29,6 +29,7 @@ class RecordedEpisode:
         states: ``(T, 7)`` or None.
         stamps: ``(T,)`` nanoseconds or None.
         faults: steps that cannot be used, with the reason.
+        details: of some of them, what exactly.
     """
 
     identifier: str
@@ -40,6 +41,7 @@ class RecordedEpisode:
     states: NDArray[np.float64] | None = None
     stamps: NDArray[np.int64] | None = None
     faults: Mapping[int, str] = field(default_factory=dict)
+    details: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.actions)

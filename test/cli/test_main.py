@@ -23,7 +23,7 @@ def robovlms(*arguments: object) -> subprocess.CompletedProcess[str]:
     "command",
     [
         *([], ["pack"], ["inspect"], ["untrained"], ["parity"], ["import-bag"]),
-        *(["data", name] for name in ("info", "stats", "show", "convert")),
+        *(["data", name] for name in ("info", "stats", "show", "convert", "import-calvin", "import-lerobot")),
         *(["sim", name] for name in ("expert", "record", "animate", "speed")),
         *(["evaluate", name] for name in ("offline", "calvin", "simpler")),
     ],
