@@ -153,23 +153,25 @@ class PoseOutput:
     def start(self, frame: str, motion: Array, step_ns: int, now_ns: int) -> Pose | None:
         """Take a displacement ``(6,)`` in ``frame``; return the target to send at once, if any.
 
-        Without motion the target stays and is sent, and the next motion starts from the measured pose. So it does
-        after a CommandError, which tells that the measured pose cannot be used.
+        Raises CommandError where the measured pose cannot be used; the next motion starts from the measured pose.
         """
+        if not motion.any():
+            return self._hold(frame, now_ns)
         self._way = None
+        target = None
         try:
             tool = self.tool(frame, now_ns)
-            start = self._start(tool, bool(motion.any()))
-            self._anchored = bool(motion.any())
-            if self._anchored and self.settings.period_ns:
+            start = self._target if self._anchored and self._target else tool
+            if self.settings.period_ns:
                 first_ns = now_ns + min(self.settings.period_ns, step_ns)
                 self._way = _Way(start, motion, now_ns, step_ns, first_ns)
-                self._target, target = start, None
             else:
-                self._target = target = self._near(moved(start, motion), tool)
+                target = self._near(moved(start, motion), tool)
         except CommandError as error:
             self._lose(error)
             raise
+        self._target = target or start
+        self._anchored = self.settings.anchor == "commanded"
         self.problem = None
         return target
 
@@ -203,9 +205,15 @@ class PoseOutput:
         """Forget the measured pose: the clock has jumped."""
         self._tool = self.tool_ns = None
 
-    def _start(self, tool: Pose, moving: bool) -> Pose:
-        if self.settings.anchor == "measured" or self._target is None or (moving and not self._anchored):
-            return tool
+    def _hold(self, frame: str, now_ns: int) -> Pose | None:
+        """Return the target that stops the arm: the one it has, or where it is. Without either there is none."""
+        self.stop()
+        if self.settings.anchor == "commanded" and self._target is not None:
+            return self._target
+        try:
+            self._target = self.tool(frame, now_ns)
+        except CommandError:
+            return None  # the last target, if any, stands; a stop is nothing to complain about
         return self._target
 
     def _near(self, target: Pose, tool: Pose) -> Pose:

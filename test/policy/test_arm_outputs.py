@@ -171,6 +171,23 @@ def test_after_a_stop_the_target_stays_and_the_next_motion_starts_from_the_tool(
     assert targets.x(START + 300 * MS, tool=pose(0.504)) == 0.524
 
 
+def test_a_measured_anchor_stops_where_the_tool_is() -> None:
+    targets = Targets(anchor="measured")
+    targets.start(tool=pose(0.5))
+    assert targets.x(START + 50 * MS, motion=np.zeros(6), tool=pose(0.508)) == 0.508
+
+
+@pytest.mark.parametrize("anchor", ["measured", "commanded"])
+def test_a_stop_needs_no_tool_pose_and_complains_about_nothing(anchor: Any) -> None:
+    targets = Targets(anchor=anchor)
+    assert targets.start(motion=np.zeros(6)) is None
+    assert targets.output.problem is None
+    targets.start(tool=pose(0.5))
+    held = targets.start(START + SECOND, motion=np.zeros(6))
+    assert (None if held is None else float(held.position[0])) == {"measured": None, "commanded": 0.52}[anchor]
+    assert targets.output.problem is None
+
+
 def test_a_new_episode_forgets_the_target() -> None:
     targets = Targets(anchor="commanded")
     targets.start(tool=pose(0.5))
