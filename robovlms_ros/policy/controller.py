@@ -24,14 +24,13 @@ from numpy.typing import NDArray
 
 from robovlms_ros.policy.decision import Action, ControlSettings, Hold, Profile, Request
 from robovlms_ros.policy.episode import Episode, HistoryLag
+from robovlms_ros.policy.execution import Execution
 from robovlms_ros.policy.frames import Frame, FrameBuffer
 from robovlms_ros.policy.inference import Inference
 from robovlms_ros.policy.inputs import Inputs
 from robovlms_ros.policy.mandate import Mandate
-from robovlms_ros.policy.output import Output
+from robovlms_ros.policy.output import Moment
 from robovlms_ros.policy.robot_state import RobotStates
-from robovlms_ros.policy.safety import ActionError
-from robovlms_ros.policy.schedule import ChunkSchedule
 from robovlms_ros.policy.types import ActionChunk, HistoryWindow, Session
 
 # Threads read the clock before they take the lock, so now may appear to go back by less than this.
@@ -69,9 +68,9 @@ class Controller:
         self._inputs = Inputs(frames, states or RobotStates(), needs_state, self.counts)
         self._mandate = Mandate()
         self._inference = Inference(make_session)
-        self._schedule = ChunkSchedule(self.counts)
         self._episode = Episode(history_length, internal_history)
-        self._output = Output(profile, self._episode)
+        self._execution = Execution(profile, self._episode, self.counts)
+        self._schedule, self._output = self._execution.schedule, self._execution.output
 
         self._now_ns = 0
         self._generation = 0
@@ -259,19 +258,10 @@ class Controller:
             self.counts["answer of a hung inference"] += 1
             return Hold.HUNG
         self.failures = 0
-        settings = self._settings
-        if self._inputs.lost(now_ns, settings):
+        if self._inputs.lost(now_ns, self._settings):
             self.counts["no tool pose"] += 1
             return Hold.NO_POSE
-        if settings.chunk.scheduled:
-            self._schedule.add(self._output.predicted(request, chunk, settings.limits))
-            return Hold.EXECUTING if settings.chunk.overlap else self._next(now_ns) or Hold.LATE
-        try:
-            position = self._inputs.position(now_ns)
-            return self._spent(self._output.answer(request, chunk, settings.limits, position, now_ns))
-        except ActionError as error:
-            self.counts[error.kind] += 1
-            return Hold.NOT_FINITE
+        return self._spent(self._execution.answer(request, chunk, self._moment(now_ns)))
 
     def step(self, now_ns: int) -> Action | Hold:
         """Plan, infer and commit at one moment; errors of ``infer`` pass through, already counted."""
@@ -306,36 +296,17 @@ class Controller:
             return Hold.NOT_DUE
         if self._inputs.lost(now_ns, self._settings):
             self._schedule.clear()  # it led on from a place that nobody knows any more
-            return self._starve(now_ns) or Hold.NO_POSE
-        return self._next(now_ns) or self._starve(now_ns) or Hold.STARVED
+            return self._execution.starve(self._moment(now_ns)) or Hold.NO_POSE
+        return self._spent(self._execution.tick(self._moment(now_ns)))
 
-    def _next(self, now_ns: int) -> Action | None:
-        """The next action of the schedule; None where it has none."""
-        settings = self._settings
-        step = self._schedule.next(now_ns, self.step_ns, settings.chunk)
-        if step is None:
-            return None
-        try:
-            position = self._inputs.position(now_ns)
-            instruction = self.instruction or ""
-            return self._spent(self._output.execute(step, instruction, settings.limits, position, now_ns))
-        except ActionError as error:
-            self.counts[error.kind] += 1
-            return None
+    def _moment(self, now_ns: int) -> Moment:
+        position = self._inputs.position(now_ns)
+        return Moment(now_ns, self.step_ns, self.instruction or "", self._settings, position)
 
-    def _spent(self, action: Action) -> Action:
-        self._mandate.spend()
-        return action
-
-    def _starve(self, now_ns: int) -> Action | None:
-        """What an arm is told that still moves when nothing is left to execute."""
-        if self.last_action is None:
-            return None
-        self.counts["starved"] += 1
-        policy = self._settings.chunk.starvation
-        if policy == "stop":
-            return self._halt(now_ns)
-        return self._output.stand_still(now_ns) if policy == "zero" else None
+    def _spent(self, result: Action | Hold) -> Action | Hold:
+        if isinstance(result, Action) and not result.stop:
+            self._mandate.spend()
+        return result
 
     # -- stopping
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robovlms_ros.policy.decision import Action, LimitedChunk, Profile, Request
+from robovlms_ros.policy.decision import Action, ControlSettings, LimitedChunk, Profile, Request
 from robovlms_ros.policy.episode import Episode
 from robovlms_ros.policy.limiting import as_predicted, limit_chunk, limit_rest, limit_step
 from robovlms_ros.policy.safety import ACTION_DIM, GRIPPER, ActionError, Limits
 from robovlms_ros.policy.schedule import Prediction, ScheduledStep
 from robovlms_ros.policy.types import ActionChunk
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What an action depends on beside its prediction. ``position``: ``(3,)``, the tool in metres, if known."""
+
+    now_ns: int
+    step_ns: int
+    instruction: str
+    settings: ControlSettings
+    position: NDArray[np.float64] | None
 
 
 class Output:
@@ -32,24 +43,18 @@ class Output:
         self._step_index = 0
         self._chunk_size = 1
 
-    def answer(
-        self,
-        request: Request,
-        chunk: ActionChunk,
-        limits: Limits,
-        position: NDArray[np.float64] | None,
-        now_ns: int,
-    ) -> Action:
+    def answer(self, request: Request, chunk: ActionChunk, moment: Moment) -> Action:
         """Return the action that answers the image of ``request``: the first of what the session gave."""
         orientation = self._profile.orientation(request.state)
-        limited = limit_chunk(chunk, self._profile, limits, position=position, orientation=orientation)
+        limits = moment.settings.limits
+        limited = limit_chunk(chunk, self._profile, limits, position=moment.position, orientation=orientation)
         # By contract the timings are empty where the session only went on with the last chunk.
         fresh = request.execute_horizon == 1 or bool(chunk.timings)
         self._step_index = 0 if fresh else self._step_index + 1
         self._chunk_size = len(chunk) if fresh else self._chunk_size
         place, stamp_ns = (self._step_index, self._chunk_size), request.chosen.stamp_ns
         rows = limited if fresh else None
-        return self._move(limited, stamp_ns, request.instruction, place, now_ns, rows, chunk.timings)
+        return self._move(limited, stamp_ns, place, moment, rows, chunk.timings)
 
     def predicted(self, request: Request, chunk: ActionChunk, limits: Limits) -> Prediction:
         """Return the answer to ``request`` for the schedule, in all limits that do not ask where the tool is."""
@@ -58,21 +63,15 @@ class Output:
         limited = limit_chunk(chunk, self._profile, anywhere, orientation=orientation)
         return Prediction(request.chosen.stamp_ns, limited, chunk.timings, orientation)
 
-    def execute(
-        self,
-        step: ScheduledStep,
-        instruction: str,
-        limits: Limits,
-        position: NDArray[np.float64] | None,
-        now_ns: int,
-    ) -> Action:
+    def execute(self, step: ScheduledStep, moment: Moment) -> Action:
         """Return the action for a step of the schedule, under the limits of now."""
-        row = limit_step(step, self._profile, limits, position)
+        limits = moment.settings.limits
+        row = limit_step(step, self._profile, limits, moment.position)
         newest, place = step.newest, (step.index, len(step.newest))
         if not step.first:
-            return self._move(row, newest.stamp_ns, instruction, place, now_ns)
-        rest = limit_rest(step, self._profile, limits, position)
-        return self._move(row, newest.stamp_ns, instruction, place, now_ns, rest, newest.timings)
+            return self._move(row, newest.stamp_ns, place, moment)
+        rest = limit_rest(step, self._profile, limits, moment.position)
+        return self._move(row, newest.stamp_ns, place, moment, rest, newest.timings)
 
     def stand_still(self, now_ns: int) -> Action | None:
         """Return an action of no motion that holds the gripper; None where the arm does not move."""
@@ -102,9 +101,8 @@ class Output:
         self,
         rows: LimitedChunk,
         stamp_ns: int,
-        instruction: str,
         place: tuple[int, int],
-        now_ns: int,
+        moment: Moment,
         chunk: LimitedChunk | None = None,
         timings: Mapping[str, float] | None = None,
     ) -> Action:
@@ -114,7 +112,7 @@ class Output:
             stamp_ns=stamp_ns,
             episode=self._episode.number,
             sequence=self._episode.sequence,
-            instruction=instruction,
+            instruction=moment.instruction,
             action=rows.actions[0],
             normalized=rows.normalized[0],
             saturated=int(rows.saturated[0]),
@@ -124,5 +122,5 @@ class Output:
             timings=timings or {},
         )
         self._episode.record(action)
-        self.last_action, self._moved_ns = action, now_ns
+        self.last_action, self._moved_ns = action, moment.now_ns
         return action
