@@ -117,7 +117,8 @@ def show_report(console: Console, report: SoakReport) -> None:
         )
     console.print(processes)
     for violation in report.violations:
-        console.print(f"[red]{violation.rule}[/]: {violation.text}", highlight=False, soft_wrap=True)
+        during = f" (during {violation.during})" if violation.during else ""
+        console.print(f"[red]{violation.rule}[/]: {violation.text}{during}", highlight=False, soft_wrap=True)
     if report.counts:
         console.print("violations: " + ", ".join(f"{rule} {count}x" for rule, count in report.counts.items()))
     verdict = "[green]held[/]" if report.passed else "[red]BROKE[/]"

@@ -83,6 +83,7 @@ class Rig:
         self._diagnostics: dict[str, DiagnosticStatus] = {}
         self._diagnosed = 0.0
         self._said = self._carried_out = 0
+        self._latched = ""
         node = graph.node
         node.create_subscription(VLAAction, "action", self._on_action, qos.action_listener())
         node.create_subscription(ActionHistory, "action_history", self._on_history, qos.action_listener())
@@ -131,8 +132,11 @@ class Rig:
         if not text:
             current = self._newest.instruction if self._newest else ""
             text = self.random.choice([each for each in INSTRUCTIONS if each != current])
+        good = text if followed else ""
+        if latched:
+            self._latched = good
         with self._lock:
-            self.watcher.instruct(text if followed else "", time.time_ns())
+            self.watcher.instruct(good, time.time_ns())
         (self._speaker if latched else self._plain_speaker).publish(String(data=text))
         return text
 
@@ -175,6 +179,8 @@ class Rig:
         self.pause(0.2)  # the last message of the old runtime may still be on its way
         with self._lock:
             self.watcher.restarted()
+            # What a plain publisher has said since is forgotten; the latched instruction is heard again.
+            self.watcher.instruct(self._latched, time.time_ns())
 
     def transition(self, transition: int) -> None:
         """Make a transition that must succeed."""

@@ -180,6 +180,7 @@ def soak(settings: SoakSettings, on_progress: Callable[[Progress], None] = lambd
 
 def strike(rig: Rig, name: str) -> None:
     """Let one thing go wrong and see the nodes recover."""
+    rig.watcher.during = name
     try:
         FAULTS[name](rig)
         rig.recover()

@@ -49,11 +49,12 @@ class SeenAction:
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that was broken, when, and how."""
+    """A rule that was broken, when, how, and what was being done to the nodes."""
 
     time_ns: int
     rule: str
     text: str
+    during: str = ""
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Watcher:
     ``max_age_ns``: of an image when its inference starts. ``slack_ns``: what everything but the inference may take
     on this machine. ``inference_ns``: the longest inference that may be under way now. ``translation`` and
     ``rotation``: the limits in force. ``any_stamp``: images without a stamp are about, which get one on arrival.
+    ``during``: what is being done to the nodes.
     """
 
     translation: float
@@ -71,6 +73,7 @@ class Watcher:
     slack_ns: int
     inference_ns: int = 0
     any_stamp: bool = False
+    during: str = ""
     images: int = 0
     actions: int = 0
     stops: int = 0
@@ -121,7 +124,7 @@ class Watcher:
         """Note a violation that somebody else has found."""
         self.counts[rule] += 1
         if self.counts[rule] <= 20:  # enough to understand; a broken node breaks a rule at every step
-            self.violations.append(Violation(now_ns, rule, text))
+            self.violations.append(Violation(now_ns, rule, text, self.during))
 
     # -- what it does
 
