@@ -16,7 +16,7 @@ from lifecycle_msgs.msg import Transition
 
 from robovlms_ros.ros.interfaces import ActionHistory
 from robovlms_ros.soak.camera import Spoil
-from robovlms_ros.soak.image_faults import REFUSED, TAKEN
+from robovlms_ros.soak.image_faults import REFUSED, TAKEN, oversized
 from robovlms_ros.soak.rig import INFERENCE_TIMEOUT, MAX_AGE, MAX_FAILURES, WATCHDOG, Rig, SoakError
 
 Fault = Callable[[Rig], None]
@@ -122,6 +122,13 @@ def taken_images(rig: Rig, make: Callable[[Random], Spoil]) -> None:
     rig.camera.spoil = make(rig.random)
     rig.wait_for(lambda: rig.actions() > before + 5, "actions for unusual images")
     rig.pause(rig.random.uniform(0.2, 1.0))
+
+
+def oversized_images(rig: Rig) -> None:
+    """Send images of up to 36 MB. DDS keeps room for the largest until the subscription goes: so let it go."""
+    taken_images(rig, oversized)
+    rig.camera.spoil = None
+    whole_cycle(rig)
 
 
 # -- instructions
@@ -273,6 +280,7 @@ FAULTS: dict[str, Fault] = {
     "cleanup while hanging": cleanup_while_hanging,
     **{f"camera: {name}": partial(refused_images, make=make) for name, make in REFUSED.items()},
     **{f"camera: {name}": partial(taken_images, make=make) for name, make in TAKEN.items()},
+    "camera: oversized images": oversized_images,
     "hostile instruction": hostile_instruction,
     "empty instruction": empty_instruction,
     "changing instructions": changing_instructions,

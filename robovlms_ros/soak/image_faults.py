@@ -106,7 +106,6 @@ TAKEN: dict[str, Callable[[Random], Spoil]] = {
     "big-endian flag": every(lambda image: changed(image, is_bigendian=1)),
     "BGR": every(lambda image: changed(image, encoding="bgr8")),
     "one pixel": every(lambda image: changed(image, width=1, height=1, step=3, data=array.array("B", bytes(3)))),
-    "oversized images": oversized,
     "stamps sent twice": repeated,
     "stamps that jump": jumping,
     "two of three images lost": dropping,
