@@ -109,8 +109,7 @@ def refused_images(rig: Rig, make: Callable[[Random], Spoil]) -> None:
     """Send what cannot be used: the arm is stopped, and nothing follows."""
     stops = rig.watcher.stops
     rig.camera.spoil = make(rig.random)
-    rig.wait_for_stop(stops, "when no usable image came")
-    rig.hush("the camera sent nothing usable")
+    rig.silence_follows(stops, "the camera sent nothing usable")
     rig.pause(rig.random.uniform(0.2, MAX_AGE + 0.5))
     rig.resume()
 
@@ -138,8 +137,7 @@ def hostile_instruction(rig: Rig) -> None:
     """Say something that must be refused: the arm is stopped and stays so."""
     stops = rig.watcher.stops
     rig.instruct(rig.random.choice(HOSTILE), latched=rig.random.random() < 0.5, followed=False)
-    rig.wait_for_stop(stops, "after an instruction that is refused")
-    rig.hush("the instruction was refused")
+    rig.silence_follows(stops, "the instruction was refused")
     rig.pause(0.3)
     rig.resume()
     rig.instruct()
@@ -149,8 +147,7 @@ def empty_instruction(rig: Rig) -> None:
     """Say nothing: the arm is stopped and stays so."""
     stops = rig.watcher.stops
     rig.instruct(" ", followed=False)
-    rig.wait_for_stop(stops, "after an empty instruction")
-    rig.hush("the instruction was empty")
+    rig.silence_follows(stops, "the instruction was empty")
     rig.pause(0.3)
     rig.resume()
     rig.instruct()

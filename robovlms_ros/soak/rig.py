@@ -279,6 +279,15 @@ class Rig:
         """Wait until more than ``before`` stop actions have been seen."""
         self.wait_for(lambda: self.watcher.stops > before, f"the stop action {what}")
 
+    def silence_follows(self, stops: int, why: str) -> None:
+        """See the arm stopped (there were ``stops`` before), and let nothing be published from then on.
+
+        A busy machine may have stopped it already, so good images that were sent before get the time to be too old.
+        """
+        self.pause(MAX_AGE + 0.1)
+        self.wait_for_stop(stops, f"when {why}")
+        self.hush(why)
+
     def recover(self) -> None:
         """See the node active, acting on fresh images and fed with its own actions. Raises SoakError."""
         self.camera.spoil = None
