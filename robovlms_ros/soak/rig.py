@@ -282,7 +282,7 @@ class Rig:
     def silence_follows(self, stops: int, why: str) -> None:
         """See the arm stopped (there were ``stops`` before), and let nothing be published from then on.
 
-        A busy machine may have stopped it already, so good images that were sent before get the time to be too old.
+        A busy machine may have stopped it already, so good images on their way get the time to be too old.
         """
         self.pause(MAX_AGE + 0.1)
         self.wait_for_stop(stops, f"when {why}")
