@@ -153,7 +153,7 @@ def animate(
 
         robovlms sim animate expert.gif --family stack --size 224
     """
-    from robovlms_ros.sim.animation import film, write_gif
+    from robovlms_ros.sim.animation import PANEL_SIZE, film, write_gif
     from robovlms_ros.sim.environment import TabletopEnvironment
     from robovlms_ros.sim.randomization import Randomization
 
@@ -163,7 +163,8 @@ def animate(
     with TabletopEnvironment(families[0], size, wording.value, randomization) as environment:
         for number in range(episodes):
             environment.family = families[number % len(families)]
-            frames += film(environment, seed + number)
+            # Whole multiples: every pixel stays a square.
+            frames += film(environment, seed + number, size * max(1, PANEL_SIZE // size))
     write_gif(out, frames)
     Console().print(f"{out}: {len(frames)} frames", highlight=False, soft_wrap=True)
 
@@ -185,10 +186,11 @@ def speed(
     from robovlms_ros.sim.rendering import find_backend
 
     console = Console()
-    console.print(f"without images: {measure_speed(None, seconds):.0f} steps/s", highlight=False)
-    for size in sizes or (64, 96, 128, 224):
-        rate = measure_speed(size, seconds)
-        console.print(f"{size} px with {find_backend()}: {rate:.0f} steps/s", highlight=False)
+    for size in (None, *(sizes or (64, 96, 128, 224))):
+        found = measure_speed(size, seconds)
+        what = "without images" if size is None else f"{size} px with {find_backend()}"
+        line = f"{what}: {found.steps_per_second:.0f} steps/s, {found.cpu_ms_per_step:.1f} ms of CPU each"
+        console.print(line, highlight=False)
 
 
 def _families(family: Families) -> list[Family]:

@@ -14,6 +14,7 @@ from robovlms_ros.sim.environment import TabletopEnvironment
 from robovlms_ros.sim.expert import expert_action
 from robovlms_ros.sim.scene import CAMERAS, STEP_DURATION
 
+PANEL_SIZE = 288
 CAPTION_HEIGHT = 28
 _GAP = 4
 _INK, _PAPER = (240, 240, 240), (32, 34, 38)
@@ -37,7 +38,7 @@ def panel(observation: Observation, size: int, caption: str | None = None) -> ND
     return np.asarray(sheet)
 
 
-def film(environment: TabletopEnvironment, seed: int, size: int = 288) -> list[NDArray[np.uint8]]:
+def film(environment: TabletopEnvironment, seed: int, size: int = PANEL_SIZE) -> list[NDArray[np.uint8]]:
     """The expert's episode of ``seed``, panel by panel, the cameras scaled to ``size`` pixels."""
     observation = environment.reset(seed)
     frames = [panel(observation, size)]

@@ -38,6 +38,8 @@ class Renderer:
             raise ValueError(f"images have a side of 1 to {MAX_IMAGE_SIZE} pixels, not {image_size}")
         backend = backend or find_backend()
         self._model, self._size = model, image_size
+        # All of the buffer is cleared for every image, however small.
+        model.vis.global_.offwidth = model.vis.global_.offheight = image_size
         try:
             self._gl = _gl_context(backend, image_size)
             self._gl.make_current()

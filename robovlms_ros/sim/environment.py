@@ -17,7 +17,7 @@ from robovlms_ros.sim.world import World
 
 Array = NDArray[np.float64]
 
-# After so many control steps an episode is over. The expert needs at most 19 and 37 (docs/tabletop.md).
+# After so many control steps an episode is over. The expert needs at most 18 and 36 (docs/tabletop.md).
 MAX_STEPS: dict[Family, int] = {"pick": 60, "stack": 120}
 DEFAULT_IMAGE_SIZE = 96
 

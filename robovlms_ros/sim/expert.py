@@ -29,6 +29,7 @@ GRASP = 0.002
 CLOSE_SIDEWAYS = 0.006
 CLOSE_ANGLE = 0.12
 CLOSE_HEIGHT = 0.006
+CLOSING_SLACK = 3.0
 # A block that is carried keeps this much above the one below until it is over it.
 CLEARANCE = 0.035
 RELEASE_SIDEWAYS = 0.006
@@ -75,10 +76,12 @@ def _reach(world: World, colour: str) -> Array:
     turn = _upright(world, world.block_yaw_from_tool(colour))
     angle = float(np.abs(turn).max())
     height = tool[2] - block[2]
-    if error < CLOSE_SIDEWAYS and angle < CLOSE_ANGLE and height < CLOSE_HEIGHT:
+    # Half closed it rather goes on than opens again.
+    slack = 1 + CLOSING_SLACK * (1 - world.arm.opening)
+    if error < slack * CLOSE_SIDEWAYS and angle < slack * CLOSE_ANGLE and height < slack * CLOSE_HEIGHT:
         return _action(np.zeros(3), turn, CLOSED)
     # The more the tool is off, the higher it has to stay, so that the fingers come down beside the block.
-    wanted = GRASP + np.clip(6 * (error - 0.004) + 0.3 * (angle - 0.08), 0, HOVER)
+    wanted = GRASP + np.clip(5 * (error - 0.01) + 0.3 * (angle - 0.12), 0, HOVER)
     return _action(_funnel(sideways, wanted - height), turn, OPEN)
 
 

@@ -82,7 +82,7 @@ _SCENE = """
     </default>
   </default>
   <worldbody>
-    <light name="ceiling" type="directional" pos="0.3 -0.3 1.5" dir="-0.25 0.25 -1" diffuse="0.55 0.55 0.52"
+    <light name="ceiling" directional="true" pos="0.3 -0.3 1.5" dir="-0.25 0.25 -1" diffuse="0.55 0.55 0.52"
       specular="0.15 0.15 0.15" castshadow="false"/>
     <camera name="static" pos="0.66 0 0.58" xyaxes="0 1 0 -0.6019 0 0.7986" fovy="31"/>
     <geom name="floor" type="plane" size="4 4 0.1" pos="0 0 -0.4" material="floor"/>

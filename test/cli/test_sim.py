@@ -45,3 +45,12 @@ def test_without_mujoco_the_cure_is_one_line() -> None:
     assert done.stderr.splitlines() == [
         "error: the simulator needs MuJoCo, which is not installed: pip install 'robovlms_ros[sim]'"
     ]
+
+
+def test_speed_measures_the_sizes_it_is_given() -> None:
+    done = sim("speed", 16, "--seconds", 0.2)
+    if "draw camera images" in done.stderr:
+        pytest.skip(done.stderr)
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(r"without images: \d+ steps/s, \d+\.\d ms of CPU each", lines[0])
+    assert re.fullmatch(r"16 px with \w+: \d+ steps/s, \d+\.\d ms of CPU each", lines[1])

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from robovlms_ros.evaluation.environment import SICommander, run_seed
+from robovlms_ros.policy.robot_profile import load_profile
+from robovlms_ros.policy.types import ActionChunk, Observation
 from robovlms_ros.sim.environment import MAX_STEPS, TabletopEnvironment
 from robovlms_ros.sim.expert import expert_action
 from robovlms_ros.sim.randomization import Randomization
 from robovlms_ros.sim.scene import COLOURS
-from robovlms_ros.sim.tasks import Task
+from robovlms_ros.sim.tasks import FAMILIES, Family, Task
 
 STAY = np.array([0, 0, 0, 0, 0, 0, 1.0])
 
@@ -99,6 +105,41 @@ def test_an_episode_ends_with_success_or_out_of_steps() -> None:
         assert not environment.succeeded
         with pytest.raises(RuntimeError, match="reset"):
             environment.step(STAY)
+
+
+class ExpertSession:
+    """A policy that knows everything: what it predicts takes the way of any policy's actions."""
+
+    def __init__(self, environment: TabletopEnvironment) -> None:
+        self.environment = environment
+        self.profile = load_profile("tabletop")
+
+    def reset(self) -> None:
+        pass
+
+    def step(self, observation: Observation) -> ActionChunk:
+        action = expert_action(self.environment.world, self.environment.task)
+        normalized = self.profile.normalize(self.profile.from_si(action[None]))
+        return ActionChunk(normalized, self.profile.denormalize(normalized))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_closed_loop_evaluation_runs_it_through_the_robot_profile(family: Family) -> None:
+    with TabletopEnvironment(family, image_size=None) as environment:
+        session = ExpertSession(environment)
+        for seed in range(3):
+            done = run_seed(session, environment, SICommander(session.profile.to_si), seed, MAX_STEPS[family])
+            assert done.succeeded
+            assert done.steps < MAX_STEPS[family]
+            assert done.instruction in environment.task.sentences()
+
+
+def test_the_example_of_the_document_runs(backend: str, capsys: pytest.CaptureFixture[str]) -> None:
+    document = Path(__file__).resolve().parents[2] / "docs" / "tabletop.md"
+    example = re.search(r"```python\n(.+?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+    exec(example[1], {})
+    assert re.fullmatch(r"True \d+\n", capsys.readouterr().out)
 
 
 def test_nothing_runs_before_a_reset() -> None:
