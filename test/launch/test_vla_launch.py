@@ -103,3 +103,26 @@ def test_both_nodes_come_up_in_one_process_where_that_is_asked_for(launched: Any
     launched.send_signal(signal.SIGINT)
     output, _ = launched.communicate(timeout=20)
     assert output.count("process has finished cleanly") == 1, output
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "launched",
+    [["arm_bridge:=true", "history:=false", "pose:=/target_pose", "array:=/fingers", "tool_pose:=/tool"]],
+    indirect=True,
+)
+def test_topics_of_commands_bring_up_their_outputs(launched: Any, graph: Any) -> None:
+    helper = graph.helper
+    graph.wait_for(lambda: helper.count_publishers("/target_pose"), "the bridge", timeout=60)
+    graph.wait_for(lambda: helper.count_publishers("/fingers"), "the output array")
+    graph.wait_for(lambda: helper.count_subscribers("/tool"), "who hears the tool's pose")
+    assert helper.count_publishers("/robot/twist") == 0
+    parameters = GetParameters.Request(names=["outputs", "limits.linear"])
+    outputs, limit = graph.call(GetParameters, "/robot/arm_bridge_node/get_parameters", parameters).values
+    assert list(outputs.string_array_value) == ["pose", "array"]
+    assert limit.double_value == 0.25
+    graph.wait_for(lambda: helper.count_subscribers("/camera/image_raw"), "an active vla_node", timeout=60)
+    graph.wait_for(lambda: helper.count_subscribers("/arm/command") == 1, "who hears the actions")
+    launched.send_signal(signal.SIGINT)
+    output, _ = launched.communicate(timeout=20)
+    assert output.count("process has finished cleanly") == 2, output
