@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 in_env := source scripts/env.sh &&
 
-.PHONY: help setup demo demo-replay test lint format bench bench-memory bench-node soak clean
+.PHONY: help setup demo demo-replay test lint format bench bench-data bench-memory bench-node soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ bench-node: setup ## latency, freshness, shutdown and lifecycle of the vla_node 
 
 soak: setup ## ten minutes of faults for the nodes, every action checked; SECONDS=60 SEED=7
 	@$(in_env) python -m robovlms_ros.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+bench-data: setup ## speed and memory of reading shuffled windows from a dataset (some minutes)
+	@$(in_env) python bench/dataset_reading.py
 
 bench-memory: setup ## memory of packing and loading a full-size model (30 GB of disk)
 	@$(in_env) python bench/load_memory.py --scale $(or $(SCALE),full)

@@ -13,9 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 _FOLDERS = ("golden", "model", "policy", "nodes", "data/recordings")
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in _FOLDERS]
+
+# No test may depend on being fast.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 # Before rclpy starts anything: nothing in a test may be seen from, or see, another machine.
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

@@ -82,7 +82,7 @@ def _describe(source: FolderSource) -> dict[str, object]:
         "complete": "yes" if info.complete else "no: its import was interrupted; repeat the command to go on",
         "episodes": len(source),
         "steps": sum(lengths),
-        "duration": f"{seconds:.0f} s",
+        "duration": f"{seconds:.1f} s",
         "steps_per_episode": f"{lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}",
         "cameras": ", ".join(sizes) or "none",
         "images": f"{info.images.encoding}" + (f", scaled to {info.images.resize}" if info.images.resize else ""),

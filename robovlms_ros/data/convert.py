@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
-
-import numpy as np
 
 from robovlms_ros.data.episodes import Episode, EpisodeSource, check_rows
 from robovlms_ros.data.errors import DataError
@@ -17,8 +15,10 @@ from robovlms_ros.data.folder.writer import SHARD_BYTES, DatasetWriter, StoredEp
 from robovlms_ros.data.images import decode, encode, resize
 from robovlms_ros.data.pixels import PixelError
 from robovlms_ros.data.recorded import RecordedEpisode
-from robovlms_ros.data.report import Drop, DropReport, group_drops
+from robovlms_ros.data.report import Drop, DropReport, group_drops, note
 
+# Images that are held in memory before an episode is divided, whatever its length.
+PART_BYTES = 256 * 2**20
 Progress = Callable[[int, int], None]
 """Called with the source episodes that are done and those that there are."""
 
@@ -64,9 +64,16 @@ def convert(
     with DatasetWriter(folder, info, shard_bytes=shard_bytes) as writer:
         dropped: list[Drop] = []
         for index in range(writer.next_source, len(source)):
-            parts = list(_parts(source, index, info.cameras, images, dropped))
-            if parts:
-                writer.add(index, parts)
+            parts = _parts(source, index, info.cameras, images, dropped)
+            part = next(parts, None)
+            while part is not None:
+                following = next(parts, None)
+                if following is None:
+                    # What comes after the last part belongs to it, or an interruption could lose it.
+                    part = replace(part, dropped=(*part.dropped, *dropped))
+                    dropped.clear()
+                writer.add(index, part, last=following is None)
+                part = following
             progress(index + 1, len(source))
         if not writer.episodes:
             raise DataError(f"{source.name}: no episode is left: {_reasons([*report.drops, *dropped])}")
@@ -91,7 +98,7 @@ def _reasons(dropped: Sequence[Drop]) -> str:
 def _parts(
     source: EpisodeSource, index: int, cameras: Sequence[str], images: ImageFormat, dropped: list[Drop]
 ) -> Iterator[StoredEpisode]:
-    """The usable stretches of one episode. Drops are taken along by the next stretch, or stay in ``dropped``."""
+    """The usable stretches of one episode, each as soon as it ends; it takes along what was dropped until then."""
     try:
         episode = source[index]
         states, stamps = episode.states, getattr(episode, "stamps", None)
@@ -105,35 +112,37 @@ def _parts(
         reason = f"no camera {', '.join(lacking)}"
         dropped.append(Drop(reason=reason, unit="episode", episode=episode.identifier))
         return
-    kept: list[int] = []
-    files: dict[str, list[bytes]] = {camera: [] for camera in cameras}
-    for step in range(len(episode)):
-        encoded = _encoded(episode, step, cameras, images)
-        if isinstance(encoded, Drop):
-            dropped.append(encoded)
-            continue
-        kept.append(step)
-        for camera, file in encoded.items():
-            files[camera].append(file)
-    for number, (start, end) in enumerate(_runs(kept)):
-        steps = slice(kept[start], kept[end - 1] + 1)
-        yield StoredEpisode(
-            identifier=episode.identifier if number == 0 else f"{episode.identifier}.{number}",
+    files: list[dict[str, bytes]] = []
+    size, number = 0, 0
+
+    def part(end: int) -> StoredEpisode:
+        steps = slice(end - len(files), end)
+        made = StoredEpisode(
+            identifier=f"{episode.identifier}.{number}" if number else episode.identifier,
             instruction=episode.instruction,
             step_duration=episode.step_duration,
             actions=episode.actions[steps],
             states=None if states is None else states[steps],
             stamps=None if stamps is None else stamps[steps],
-            images={camera: file[start:end] for camera, file in files.items()},
+            images={camera: [step[camera] for step in files] for camera in cameras},
             dropped=tuple(dropped),
         )
         dropped.clear()
+        files.clear()
+        return made
 
-
-def _runs(steps: Sequence[int]) -> list[tuple[int, int]]:
-    """Where ``steps`` is without a gap: (first place, place after the last) of each stretch."""
-    breaks = [0, *(np.flatnonzero(np.diff(steps) != 1) + 1).tolist(), len(steps)]
-    return [(start, end) for start, end in pairwise(breaks) if end > start]
+    for step in range(len(episode)):
+        encoded = _encoded(episode, step, cameras, images)
+        if not isinstance(encoded, Drop):
+            files.append(encoded)
+            size += sum(map(len, encoded.values()))
+        if files and (isinstance(encoded, Drop) or size > PART_BYTES):
+            yield part(step if isinstance(encoded, Drop) else step + 1)
+            size, number = 0, number + 1
+        if isinstance(encoded, Drop):
+            note(dropped, encoded)
+    if files:
+        yield part(len(episode))
 
 
 def _encoded(episode: Episode, step: int, cameras: Sequence[str], images: ImageFormat) -> dict[str, bytes] | Drop:

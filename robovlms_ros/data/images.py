@@ -23,7 +23,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
             check_size(image.height, image.width)
             if image.mode.startswith(("I", "F")):
                 raise PixelError(f"the {image.format} has {image.mode} pixels, not 8 bits per channel")
-            return np.array(image.convert("RGB"))
+            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, PixelError):
             raise

@@ -28,10 +28,17 @@ class Drop(BaseModel):
     count: int = Field(default=1, ge=1)
 
     @property
+    def last_step(self) -> int:
+        """The last of ``count`` steps from ``step`` on."""
+        return (self.step or 0) + self.count - 1
+
+    @property
     def place(self) -> str:
         """Where it was and what it was, for people."""
         episode = f"episode {self.episode}" if self.episode and self.unit != "file" else self.episode
-        where = episode + ("" if self.step is None else f", step {self.step}")
+        where = episode
+        if self.step is not None:
+            where += f", step {self.step}" if self.count == 1 else f", steps {self.step} to {self.last_step}"
         return ": ".join(part for part in (where, self.detail) if part)
 
 
@@ -71,6 +78,21 @@ class DropReport:
     def groups(self) -> list[DropGroup]:
         """By reason, the largest first."""
         return group_drops(self.drops)
+
+
+def note(drops: list[Drop], drop: Drop) -> None:
+    """Append ``drop``, or count it with the last one where it is the next step of the same."""
+    if drops and drops[-1].step is not None:
+        last = drops[-1]
+        if (last.reason, last.unit, last.episode, last.last_step + 1) == (
+            drop.reason,
+            drop.unit,
+            drop.episode,
+            drop.step,
+        ):
+            drops[-1] = last.model_copy(update={"count": last.count + drop.count})
+            return
+    drops.append(drop)
 
 
 def group_drops(drops: Iterable[Drop]) -> list[DropGroup]:

@@ -135,3 +135,33 @@ def test_recorded_files_are_kept_as_they_are_unless_told_otherwise(
     assert open_dataset(tmp_path / "kept")[0].encoded("static", 1) == encode(whole.image("static", 1), "png")
     convert(source, tmp_path / "jpeg", ORIGIN, images=ImageFormat(keep_recorded=False))
     assert open_dataset(tmp_path / "jpeg")[0].encoded("static", 1).startswith(b"\xff\xd8")
+
+
+def test_a_long_episode_is_divided_before_its_images_fill_the_memory(
+    make_episode: Callable[..., ArrayEpisode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_episode(2, steps=20)
+    monkeypatch.setattr("robovlms_ros.data.convert.PART_BYTES", 7 * len(encode(whole.image("static", 0), "png")))
+    convert(MemorySource("one", [whole, make_episode(0)]), tmp_path / "set", ORIGIN, images=PNG)
+    read = open_dataset(tmp_path / "set")
+    parts = [row for row in read.rows if row.source == 0]
+    assert len(parts) > 2
+    assert [row.last_part for row in parts] == [False] * (len(parts) - 1) + [True]
+    np.testing.assert_array_equal(np.concatenate([read[i].actions for i in range(len(parts))]), whole.actions)
+    np.testing.assert_array_equal(read[1].image("hand", 0), whole.image("hand", parts[0].steps))
+
+
+def test_faults_behind_the_last_part_survive_an_interruption(
+    make_episode: Callable[..., ArrayEpisode], tmp_path: Path
+) -> None:
+    episodes = [recorded(make_episode(0), dict.fromkeys([2, 3, 4], "static")), make_episode(1)]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(MemorySource("two", episodes), tmp_path / "set", ORIGIN, progress=stop)
+    info = convert(MemorySource("two", episodes), tmp_path / "set", ORIGIN)
+    (group,) = info.dropped
+    assert group.count == 3
+    assert group.examples[0].startswith("episode e0, steps 2 to 4: corrupt")

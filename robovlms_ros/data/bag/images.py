@@ -90,9 +90,11 @@ class BagImages:
             if len(self._passed) > _KEPT:
                 self._passed.popitem(last=False)
             if place == wanted:
+                if message.time_ns != time_ns:
+                    break
                 return message
         self._ahead = None
-        raise BagError(f"image {number} of {topic!r} is not in the bag any more")
+        raise BagError(f"image {number} of {topic!r} is not where it was: the files of the bag overlap in time")
 
     def _near(self, time_ns: int, received: Mapping[str, list[int]]) -> bool:
         """Whether reading on reaches ``time_ns`` soon."""

@@ -24,8 +24,9 @@ from robovlms_ros.data.folder.format import (
 from robovlms_ros.data.images import decode
 from robovlms_ros.data.pixels import PixelError
 
-# Bytes of images read before the pages of the shards are given back. They stay in the kernel's cache.
-RESIDENT_BYTES = 256 * 2**20
+# Bytes of images read before the pages of the shards are given back; they stay in the kernel's cache. What the
+# kernel maps around them on each access counts for the process too, and is several times as much.
+RESIDENT_BYTES = 64 * 2**20
 _MAGIC = b"ARROW1"
 
 
@@ -153,8 +154,10 @@ class FolderSource:
     An import that was interrupted can be read as far as it came (`info.complete` is then False).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, resident_bytes: int = RESIDENT_BYTES) -> None:
+        """Read the list of a dataset folder; ``resident_bytes`` bounds what of its images is held in memory."""
         self.folder = folder
+        self._resident_bytes = resident_bytes
         self.info: DatasetInfo = read_info(folder)
         self.rows = read_rows(folder)
         self.name = self.info.name
@@ -182,7 +185,7 @@ class FolderSource:
     def count_read(self, size: int) -> None:
         """Note that ``size`` bytes of images were read; from time to time their memory is given back."""
         self._read_bytes += size
-        if self._read_bytes > RESIDENT_BYTES:
+        if self._read_bytes > self._resident_bytes:
             self._read_bytes = 0
             for shard in self._shards.values():
                 shard.release()

@@ -108,28 +108,35 @@ class DatasetWriter:
         """Episodes written so far, those of earlier runs included."""
         return len(self.rows) + len(self._pending)
 
-    def add(self, source: int, parts: Sequence[StoredEpisode]) -> None:
-        """Write all ``parts`` that episode ``source`` became; in the order of ``source``."""
+    @property
+    def complete_episodes(self) -> int:
+        """Those of them whose source episode is there whole: what an interruption leaves."""
+        rows = [*self.rows, *self._pending]
+        while rows and not rows[-1].last_part:
+            rows.pop()
+        return len(rows)
+
+    def add(self, source: int, part: StoredEpisode, *, last: bool = True) -> None:
+        """Write a part of episode ``source``; parts come in order, the last one of an episode with ``last``."""
         with self._disk_errors():
             if self._writer is None:
                 self._begin_shard()
-            for part in parts:
-                row = EpisodeRow(
-                    identifier=self._unique(part.identifier),
-                    instruction=part.instruction,
-                    steps=len(part.actions),
-                    step_duration=part.step_duration,
-                    source=source,
-                    last_part=part is parts[-1],
-                    shard=self._shard_number,
-                    batch=len(self._pending),
-                    dropped=tuple(part.dropped),
-                )
-                self._write(_batch(part, self._schema), row)
-            assert self._file is not None
-            self._safe_size = self._file.tell()
-            if self._safe_size >= self._shard_bytes:
-                self._end_shard()
+            row = EpisodeRow(
+                identifier=self._unique(part.identifier),
+                instruction=part.instruction,
+                steps=len(part.actions),
+                step_duration=part.step_duration,
+                source=source,
+                last_part=last,
+                shard=self._shard_number,
+                batch=len(self._pending),
+                dropped=tuple(part.dropped),
+            )
+            self._write(_batch(part, self._schema), row)
+            if last and self._file is not None:
+                self._safe_size = self._file.tell()
+                if self._safe_size >= self._shard_bytes:
+                    self._end_shard()
 
     def finish(self, dropped: Iterable[Drop] = ()) -> DatasetInfo:
         """End the import; ``dropped`` is added to what the episodes themselves say. Returns what was written."""
@@ -281,8 +288,8 @@ class _DiskErrors:
             return
         self._owner.leave_readable()
         raise DataError(
-            f"{self._owner.folder} cannot be written: {error.strerror or error}; the first "
-            f"{self._owner.episodes} episodes are kept. Free some space and run the same command again to go on"
+            f"{self._owner.folder} cannot be written: {error.strerror or error}; {self._owner.complete_episodes} "
+            "episodes are kept. Free some space and run the same command again to go on"
         ) from error
 
 

@@ -46,6 +46,11 @@ def stored(number: int, steps: int = 5, parts: int = 1) -> list[StoredEpisode]:
     ]
 
 
+def add(writer: DatasetWriter, source: int, parts: list[StoredEpisode]) -> None:
+    for part in parts:
+        writer.add(source, part, last=part is parts[-1])
+
+
 def listed(folder: Path) -> list[str]:
     return [row.identifier for row in FolderSource(folder).rows]
 
@@ -78,7 +83,7 @@ import test_interrupted as t
 from pathlib import Path
 writer = t.DatasetWriter(Path({str(folder)!r}), t.INFO)
 for number in range(3):
-    writer.add(number, t.stored(number, parts=2))
+    t.add(writer, number, t.stored(number, parts=2))
 print("written", flush=True)
 time.sleep(60)
 """
@@ -89,7 +94,7 @@ time.sleep(60)
     assert listed(folder) == []
     with DatasetWriter(folder, INFO) as writer:
         assert (writer.next_source, writer.episodes) == (3, 6)
-        writer.add(3, stored(3))
+        add(writer, 3, stored(3))
         writer.finish()
     assert listed(folder) == ["e0.0", "e0.1", "e1.0", "e1.1", "e2.0", "e2.1", "e3.0"]
     assert open_dataset(folder)[4].encoded("hand", 1) == bytes([2]) * 1000
@@ -101,7 +106,7 @@ def test_wherever_a_shard_breaks_off_its_whole_source_episodes_are_kept(tmp_path
     folder = tmp_path / "set"
     writer = DatasetWriter(folder, INFO)
     for number in range(3):
-        writer.add(number, stored(number, parts=2))
+        add(writer, number, stored(number, parts=2))
     (part,) = (folder / "shards").glob("*.part")
     whole = part.read_bytes()
     assert len(whole) > 60_000
@@ -110,7 +115,7 @@ def test_wherever_a_shard_breaks_off_its_whole_source_episodes_are_kept(tmp_path
         kept = again.next_source
         assert kept == (2 if cut < 20_000 else 1)
         for number in range(kept, 3):
-            again.add(number, stored(number, parts=2))
+            add(again, number, stored(number, parts=2))
         again.finish()
     assert listed(folder) == ["e0.0", "e0.1", "e1.0", "e1.1", "e2.0", "e2.1"]
 
@@ -144,17 +149,17 @@ def test_a_full_disk_says_what_is_kept_and_leaves_a_dataset_that_goes_on(tmp_pat
         nonlocal added
         with DatasetWriter(folder, INFO, open_file=open_on_full_disk(room), shard_bytes=20_000) as writer:
             for number in range(9):
-                writer.add(number, stored(number))
+                add(writer, number, stored(number))
                 added += 1
             writer.finish()
 
-    with pytest.raises(DataError, match=r"No space left on device; the first \d episodes are kept\. Free some"):
+    with pytest.raises(DataError, match=r"No space left on device; \d episodes are kept\. Free some"):
         fill()
     assert len(listed(folder)) <= added
     with DatasetWriter(folder, INFO) as writer:
         assert writer.next_source == added, "not an episode is lost"
         for number in range(added, 9):
-            writer.add(number, stored(number))
+            add(writer, number, stored(number))
         writer.finish()
     assert listed(folder) == [f"e{number}.0" for number in range(9)]
     assert [episode.encoded("static", 0)[0] for episode in open_dataset(folder)] == list(range(9))
@@ -163,14 +168,14 @@ def test_a_full_disk_says_what_is_kept_and_leaves_a_dataset_that_goes_on(tmp_pat
 def test_a_line_of_the_list_that_was_not_finished_is_no_episode(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     with DatasetWriter(folder, INFO, shard_bytes=1) as writer:
-        writer.add(0, stored(0))
-        writer.add(1, stored(1, parts=2))
+        add(writer, 0, stored(0))
+        add(writer, 1, stored(1, parts=2))
     lines = (folder / "episodes.jsonl").read_text()
     (folder / "episodes.jsonl").write_text(lines[:-30])
     assert listed(folder) == ["e0.0", "e1.0"]
     with DatasetWriter(folder, INFO) as writer:
         assert writer.next_source == 1
-        writer.add(1, stored(1, parts=2))
+        add(writer, 1, stored(1, parts=2))
         writer.finish()
     assert listed(folder) == ["e0.0", "e1.0", "e1.1"]
 
@@ -186,7 +191,7 @@ def test_another_import_does_not_continue_this_one(
     tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     with DatasetWriter(tmp_path / "set", INFO, shard_bytes=1) as writer:
-        writer.add(0, stored(0))
+        add(writer, 0, stored(0))
     with pytest.raises(DataError, match=message):
         DatasetWriter(tmp_path / "set", INFO.model_copy(update=change))
 
