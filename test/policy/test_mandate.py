@@ -100,3 +100,11 @@ def test_no_instruction_at_all_is_not_a_stale_one() -> None:
     assert step(made, START) is Hold.NO_INSTRUCTION
     made.set_instruction("", START)
     assert step(made, START + 1000 * MS) is Hold.STOPPED
+
+
+def test_the_instruction_of_a_goal_must_be_repeated_too(controller: Controller) -> None:
+    controller.follow("stack", at_most=100, now_ns=START)
+    acted(step(controller, START + 190 * MS))
+    acted(controller.watchdog(START + 201 * MS))
+    assert not controller.set_instruction("stack", START + 300 * MS), "as the topic repeats it"
+    assert acted(step(controller, START + 310 * MS)).episode == controller.episode
