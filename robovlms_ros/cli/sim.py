@@ -110,10 +110,17 @@ def record(
 
         robovlms sim record datasets/pick --episodes 400 --family pick
     """
-    from robovlms_ros.data.folder.format import ImageFormat
+    from robovlms_ros.sim.errors import SimulatorError
     from robovlms_ros.sim.randomization import Randomization
-    from robovlms_ros.sim.recording import FIRST_TRAINING_SEED, RecordingPlan
-    from robovlms_ros.sim.recording import record as record_plan
+
+    try:
+        from robovlms_ros.data.folder.format import ImageFormat
+        from robovlms_ros.sim.recording import FIRST_TRAINING_SEED, RecordingPlan
+        from robovlms_ros.sim.recording import record as record_plan
+    except ModuleNotFoundError as error:
+        raise SimulatorError(
+            f"recording needs {error.name}, which is not installed: pip install 'robovlms_ros[sim,data]'"
+        ) from error
 
     console = Console()
     plan = RecordingPlan(

@@ -38,13 +38,26 @@ def test_record_then_animate(tmp_path: Path) -> None:
     assert (tmp_path / "film.gif").stat().st_size > 1000
 
 
-def test_without_mujoco_the_cure_is_one_line() -> None:
-    program = "import sys; sys.modules['mujoco'] = None\n" + PROGRAM
-    done = sim("expert", program=program)
+@pytest.mark.parametrize(
+    ("module", "command", "cure"),
+    [
+        (
+            "mujoco",
+            ["expert"],
+            "the simulator needs MuJoCo, which is not installed: pip install 'robovlms_ros[sim]'",
+        ),
+        (
+            "pyarrow",
+            ["record", "nowhere"],
+            "recording needs pyarrow, which is not installed: pip install 'robovlms_ros[sim,data]'",
+        ),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_cure(module: str, command: list[str], cure: str) -> None:
+    program = f"import sys; sys.modules[{module!r}] = None\n{PROGRAM}"
+    done = sim(*command, program=program)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [
-        "error: the simulator needs MuJoCo, which is not installed: pip install 'robovlms_ros[sim]'"
-    ]
+    assert done.stderr.splitlines() == [f"error: {cure}"]
 
 
 def test_speed_measures_the_sizes_it_is_given() -> None:
