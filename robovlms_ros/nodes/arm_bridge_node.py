@@ -62,6 +62,7 @@ class ArmBridgeNode(Node):
         steady_timer(self, WATCH_PERIOD, self._tick)
         DiagnosticsPublisher(self, lambda: [self._status()])
         self._refusal = self._no_target = ""
+        self._silent = False
         if self._problem:
             self.get_logger().error(f"{self._problem}; no command is sent until that is corrected")
 
@@ -122,12 +123,8 @@ class ArmBridgeNode(Node):
         with self._lock:
             if self._halted:
                 return
-            was_silent = self._bridge.silent
             now = now_ns(self)
             self._send(self._bridge.tick(now), now)
-            falls_silent = self._bridge.silent and not was_silent
-        if falls_silent:
-            self.get_logger().warning("no new action in time: the arm is stopped")
         self._report()
 
     def _send(self, commands: Commands, now: int) -> None:
@@ -135,8 +132,14 @@ class ArmBridgeNode(Node):
         self._alarm.set(self._bridge.due_ns, now)
 
     def _report(self) -> None:
-        """Log refusals as they begin and end, not action by action."""
+        """Log silence and refusals as they begin and end, not action by action."""
         logger = self.get_logger()
+        if self._bridge.silent != self._silent:
+            self._silent = self._bridge.silent
+            if self._silent:
+                logger.warning("no new action in time: the arm is stopped", throttle_duration_sec=5.0)
+            else:
+                logger.info("new actions arrive again", throttle_duration_sec=5.0)
         refusal, no_target = self._bridge.refusal, self._bridge.pose.problem
         if (refusal.kind if refusal else "") != self._refusal:
             self._refusal = refusal.kind if refusal else ""
