@@ -41,10 +41,27 @@ app.add_typer(sim, name="sim")
 app.add_typer(evaluate, name="evaluate")
 
 
+# What the robot's own install does not have, and the extra of pyproject.toml that brings it.
+_EXTRAS = {
+    **dict.fromkeys(("av", "pyarrow", "rosbags"), "data"),
+    **dict.fromkeys(("accelerate", "peft", "plotly", "tensorboard"), "train"),
+    "mujoco": "sim",
+}
+
+
 def main() -> None:
-    """Run the command; a `ModelError` becomes one line and exit status 1."""
+    """Run the command; a `ModelError`, or an extra that is not installed, becomes one line and exit status 1."""
     try:
         app()
     except ModelError as error:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        name = (error.name or "").split(".")[0]
+        if name not in _EXTRAS:
+            raise
+        _fail(f"this command needs {name}: pip install 'robovlms_ros[{_EXTRAS[name]}]'")
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True).print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
+    sys.exit(1)

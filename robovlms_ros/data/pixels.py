@@ -66,7 +66,7 @@ def named_encoding(encoding: str, three_channel_order: str) -> str:
 
 
 def decode_raw(message: RawImage, three_channel_order: str = "bgr") -> NDArray[np.uint8]:
-    """Return the ``(height, width, 3)`` uint8 RGB pixels of ``message``.
+    """Return the ``(height, width, 3)`` uint8 RGB pixels of ``message``; they may share its buffer.
 
     ``three_channel_order`` says what the generic encoding 8UC3 holds. Raises `PixelError`.
     """
@@ -112,6 +112,11 @@ def check_size(height: int, width: int) -> None:
 def _plain_to_rgb(rows: NDArray[np.uint8], encoding: str) -> NDArray[np.uint8]:
     pixel_bytes, order = PLAIN[encoding]
     pixels = rows.reshape(rows.shape[0], -1, pixel_bytes)
+    # Slices are several times as fast as a list of places.
+    if order == (0, 1, 2):
+        return np.ascontiguousarray(pixels[:, :, :3])
+    if order == (2, 1, 0):
+        return np.ascontiguousarray(pixels[:, :, 2::-1])
     return np.ascontiguousarray(pixels[:, :, list(order)])
 
 

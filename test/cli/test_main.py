@@ -74,3 +74,17 @@ def test_a_malformed_head_option_shows_its_form(tmp_path: Path) -> None:
     result = robovlms("pack", "c.json", "m.pt", tmp_path / "out", "--head", "fc")
     assert result.returncode == 1
     assert "NAME=CONFIG:CHECKPOINT" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "command"), [("pyarrow", ["data", "info", "x"]), ("rosbags", ["import-bag", "x"])]
+)
+def test_an_extra_that_is_not_installed_is_named(module: str, command: list[str]) -> None:
+    program = (
+        f"import sys\nsys.modules[{module!r}] = None\n"
+        f"sys.argv[1:] = {command!r}\n"
+        "from robovlms_ros.cli.main import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == f"error: this command needs {module}: pip install 'robovlms_ros[data]'\n"
