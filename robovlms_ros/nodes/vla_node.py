@@ -21,11 +21,11 @@ from robovlms_ros.ros.help import Endpoint, Option, given_options, help_text, wa
 from robovlms_ros.ros.lifecycle import ManagedNode
 from robovlms_ros.ros.parameter_tables import VLA_NODE, control_settings
 from robovlms_ros.ros.parameters import Parameters
-from robovlms_ros.ros.policy_fit import check_policy
+from robovlms_ros.ros.policy_fit import check_policy, used_cameras, warm_up
 from robovlms_ros.ros.policy_loader import PolicyFactory, load_policy, unload
 from robovlms_ros.ros.run import run
 from robovlms_ros.ros.run_instruction import RunInstructionServer
-from robovlms_ros.ros.vla_runtime import VLARuntime, used_cameras, warm_up
+from robovlms_ros.ros.vla_runtime import VLARuntime
 from robovlms_ros.ros.vla_status import vla_status
 
 ENDPOINTS = (
@@ -38,6 +38,7 @@ ENDPOINTS = (
     Endpoint("action", "publishes", "robovlms_ros/msg/VLAAction", "one per step, stamped as its image"),
     Endpoint("action_chunk", "publishes", "robovlms_ros/msg/VLAActionChunk", "all predicted actions"),
     Endpoint("~/model_info", "publishes", "std_msgs/msg/String", "the model card in JSON, latched"),
+    Endpoint("~/overlay", "publishes", "sensor_msgs/msg/Image", "what the model saw and answered, as a picture"),
     Endpoint("/diagnostics", "publishes", "diagnostic_msgs/msg/DiagnosticArray", "1 Hz"),
     Endpoint("~/reset", "serves", "std_srvs/srv/Trigger", "start a new episode"),
     Endpoint("~/set_enabled", "serves", "std_srvs/srv/SetBool", "pause and resume the publishing of actions"),
@@ -132,7 +133,9 @@ class VLANode(ManagedNode):
             self.get_logger().info("ended without having been configured")
             return True
         counts = ", ".join(f"{reason} {count}x" for reason, count in runtime.controller.counts.items())
-        self.get_logger().info(f"ended after {runtime.published} actions; {counts or 'nothing was dropped'}")
+        self.get_logger().info(
+            f"ended after {runtime.output.published} actions; {counts or 'nothing was dropped'}"
+        )
         return not runtime.thread.busy_for
 
     def _autostart(self) -> None:

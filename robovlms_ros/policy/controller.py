@@ -17,7 +17,7 @@ Nothing here reads a clock: times are nanoseconds of the ROS clock, and given.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -243,6 +243,10 @@ class Controller:
         policy raises. After anything but a FrameError call ``failed``.
         """
         return self._inference.run(request)
+
+    def look(self, stamp_ns: int) -> Mapping[str, NDArray[np.uint8]]:
+        """The images, by camera, from which an action of late with this stamp was inferred; needs no lock."""
+        return self._inference.look(stamp_ns)
 
     def commit(self, request: Request, chunk: ActionChunk, now_ns: int) -> Action | Hold:
         """Turn a result into the action to publish, unless the world moved on while it was computed.

@@ -1,8 +1,8 @@
 """What the model saw, and what it answered, in one picture. Pure: NumPy and Pillow, no state, no ROS.
 
 Nothing is known of the camera's calibration, so no motion is projected into the image. The motion is drawn in a
-corner: in a gizmo with the three axes of the frame of the actions, as seen from above and aside, and as one bar for
-each dimension. What is orange was limited.
+corner: in a gizmo with the three axes of the frame of the actions, as seen from above and aside, and as one bar
+for each dimension. What is orange was limited.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class OverlayView:
     """What is written and drawn over an image.
 
     ``actions``: ``(N, 7)`` metres, radians, gripper opening; row 0 is the action published, the rest what the
-    model predicts after it. ``saturated``: ``(N,)`` bit masks, bit i where dimension i was limited. ``limits`` give the
-    bars their scale. ``latency`` in seconds, None where there is none. ``frame``: that of the actions.
+    model predicts after it. ``saturated``: ``(N,)`` bit masks, bit i where dimension i was limited. ``limits``
+    give the bars their scale. ``latency`` in seconds, None where there is none. ``frame``: that of the actions.
     """
 
     instruction: str

@@ -73,6 +73,10 @@ class Latencies:
         """Return a percentile; 0 where nothing was measured."""
         return float(np.percentile(self._values, percent)) if self._values else 0.0
 
+    def longest(self) -> float:
+        """Return the longest; 0 where nothing was measured."""
+        return max(self._values, default=0.0)
+
 
 def status(
     level: bytes, name: str, message: str, hardware_id: str, values: Mapping[str, object]

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
-from robovlms_ros.policy.decision import Action, LimitedChunk
+from robovlms_ros.policy.decision import ACTING, Action, LimitedChunk
 from robovlms_ros.policy.overlay import OverlayView, draw_overlay
 from robovlms_ros.policy.safety import Limits
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.messages import to_time
 
+STOPPED = "stopped"
 Look = Callable[[int], NDArray[np.uint8] | None]
 
 
@@ -38,8 +39,8 @@ class OverlayPublisher:
     """Draws in a thread of its own, so that no action waits for a picture, at most ``rate`` times a second.
 
     ``look(stamp_ns)`` returns the RGB image with this stamp from which the model inferred, or None where it is
-    gone; ``frame`` is that of the actions. ``acted`` and ``show`` take microseconds, and are called with whatever lock
-    guards the actions; drawing happens without it.
+    gone; ``frame`` is that of the actions. ``acted`` and ``show`` take microseconds, and are called with whatever
+    lock guards the actions; drawing happens without it.
     """
 
     def __init__(self, node: Node, rate: float, frame: str, look: Look) -> None:
@@ -78,7 +79,7 @@ class OverlayPublisher:
 
     # -- what there is to draw
 
-    def acted(self, action: Action, now_ns: int, limits: Limits, state: str) -> None:
+    def acted(self, action: Action, now_ns: int, limits: Limits) -> None:
         """Note an action that was published ``now_ns``, under ``limits``; a stop keeps the image before it."""
         if action.chunk is not None:
             self._rows = action.chunk
@@ -87,10 +88,10 @@ class OverlayPublisher:
             if action.stop and before is None:
                 return
             if action.stop and before is not None:
-                self._picture = replace(before, action=action, rows=None, state=state)
+                self._picture = replace(before, action=action, rows=None, state=STOPPED)
             else:
                 latency = now_ns - action.stamp_ns
-                self._picture = _Picture(action, self._rows, action.stamp_ns, latency, limits, state)
+                self._picture = _Picture(action, self._rows, action.stamp_ns, latency, limits, ACTING)
             self._changed()
 
     def show(self, state: str) -> None:

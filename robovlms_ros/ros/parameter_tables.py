@@ -83,6 +83,8 @@ VLA_NODE = ParameterTable([
         low=0.1, high=3600.0),
     Row("watchdog.max_failures", 5, "Failed inferences in a row after which the node deactivates itself.",
         low=1, high=1000),
+    Row("overlay.rate", 5.0, "Most pictures per second on ~/overlay; drawn while somebody listens. 0 = none.",
+        low=0.0, high=60.0),
     Row("autostart", True, "Whether the node configures and activates itself.", "at start"),
 ])
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from robovlms_ros.policy.safety import ACTION_DIM, Limits
+import numpy as np
+from sensor_msgs.msg import Image
+
+from robovlms_ros.policy.safety import ACTION_DIM, Limits, check_chunk
+from robovlms_ros.policy.types import Observation
+from robovlms_ros.ros.image import decode_image
 from robovlms_ros.ros.policy_loader import RobotPolicy
 
 # Numbers of a state as the topics give it: the tool's pose and the gripper's opening.
@@ -61,3 +66,22 @@ def wrong_width(width: object) -> str:
         f"the model predicts {width} numbers per action, but the node's message VLAAction carries {ACTION_DIM}: "
         f"translation, rotation and gripper (act_head.action_dim {ACTION_DIM} with with_gripper true); {INSTEAD}"
     )
+
+
+def used_cameras(policy: RobotPolicy, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the cameras that a step needs an image of: the policy's, without one that is switched off."""
+    return tuple(camera for camera in policy.cameras if camera != "hand" or values["images.hand.enabled"])
+
+
+def warm_up(policy: RobotPolicy, cameras: tuple[str, ...]) -> None:
+    """Run a step on black images, so that the first real one is not slow (imports, memory), and check the result.
+
+    Raises ValueError where it predicts something that must not become motion, and what the policy raises.
+    """
+    black = decode_image(Image(height=480, width=640, step=640 * 3, encoding="rgb8", data=bytes(480 * 640 * 3)))
+    images = {camera: black if camera in cameras else None for camera in policy.cameras}
+    state = np.zeros(STATE_DIM) if needs_state(policy) else None
+    chunk = policy.session().step(Observation(images, "warm up", state))
+    if chunk.actions.ndim == 2 and chunk.actions.shape[1] != ACTION_DIM:
+        raise ValueError(wrong_width(chunk.actions.shape[1]))
+    check_chunk(chunk)

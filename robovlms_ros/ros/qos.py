@@ -8,9 +8,9 @@ from typing import Any
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 RELIABILITIES = ("best_effort", "reliable")
 
@@ -53,6 +53,15 @@ def on_mismatch(report: Callable[[], None]) -> SubscriptionEventCallbacks:
         report()
 
     return SubscriptionEventCallbacks(incompatible_qos=incompatible)
+
+
+def on_mismatched_subscriber(report: Callable[[], None]) -> PublisherEventCallbacks:
+    """Call ``report`` when a subscriber appears whose QoS keeps the messages of a publisher from it."""
+
+    def incompatible(event: Any) -> None:
+        report()
+
+    return PublisherEventCallbacks(incompatible_qos=incompatible)
 
 
 def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy, depth: int = 1) -> QoSProfile:

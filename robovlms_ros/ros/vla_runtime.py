@@ -9,30 +9,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.duration import Duration
-from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from robovlms_ros.policy.controller import Controller
-from robovlms_ros.policy.decision import INTENDED, Action, ControlSettings, Hold
+from robovlms_ros.policy.decision import ACTING, INTENDED, Action, ControlSettings, Hold
 from robovlms_ros.policy.frames import Frame
 from robovlms_ros.policy.instruction_run import Termination
-from robovlms_ros.policy.safety import ACTION_DIM, check_chunk
-from robovlms_ros.policy.types import Observation
 from robovlms_ros.ros import qos
+from robovlms_ros.ros.action_output import ActionOutput
 from robovlms_ros.ros.camera_input import CameraInput
 from robovlms_ros.ros.clock import ControlTimer, now_ns, steady_timer
-from robovlms_ros.ros.image import decode_image
 from robovlms_ros.ros.inference_thread import InferenceThread
 from robovlms_ros.ros.instruction_input import InstructionInput
-from robovlms_ros.ros.interfaces import ActionHistory, VLAAction, VLAActionChunk
+from robovlms_ros.ros.interfaces import ActionHistory
 from robovlms_ros.ros.lifecycle import ManagedNode
-from robovlms_ros.ros.messages import ActionSpace, MessageError, action_message, chunk_message, history_window
+from robovlms_ros.ros.messages import ActionSpace, MessageError, history_window
 from robovlms_ros.ros.parameter_tables import control_settings, sync_slop_ns
-from robovlms_ros.ros.policy_fit import STATE_DIM, check_limits, needs_state, wrong_width
+from robovlms_ros.ros.policy_fit import check_limits, needs_state, used_cameras
 from robovlms_ros.ros.policy_loader import RobotPolicy
 from robovlms_ros.ros.state_input import StateInput, make_states, state_inputs
-from robovlms_ros.ros.timing import Timing
 
 # Held images go on when the state comes; without one waiting, a state of 1000 Hz must not wake the thread.
 AWAITS_STATE = (Hold.NO_STATE, Hold.NO_POSE)
@@ -76,9 +71,6 @@ class VLARuntime:
             self.controller, lambda: now_ns(node), self._publish, self._on_dropped, self._on_exhausted
         )
         self._give_up = give_up
-        self.published = 0
-        self.last_published_ns = 0
-        self.timing = Timing()
         self.inputs: list[CameraInput] = []
         self.state_inputs: list[StateInput] = []
         self._entities = self._create_entities(values)
@@ -99,7 +91,7 @@ class VLARuntime:
         """Begin to act, with an episode in which nothing has happened yet."""
         with self.thread.condition:
             self.controller.restart()
-            self.timing.clear()
+            self.output.start()
         self.thread.start()
 
     def stop_arm(self, why: str) -> None:
@@ -110,7 +102,8 @@ class VLARuntime:
             self.instruction.interrupt(Termination.DEACTIVATED, why)
 
     def join(self) -> bool:
-        """Wait for the inference thread, in bounded time; return whether it ended."""
+        """Wait for the threads, in bounded time; return whether that of the inference ended."""
+        self.output.stop()
         return self.thread.join(JOIN_TIMEOUT)
 
     def apply(self, settings: ControlSettings) -> None:
@@ -133,7 +126,6 @@ class VLARuntime:
 
     def destroy(self) -> None:
         """Give all entities back."""
-        self._action.wait_for_all_acked(Duration(seconds=0.2))  # the stop action must not die with its writer
         self._entities.close()
 
     # -- wiring
@@ -143,17 +135,12 @@ class VLARuntime:
         node = self._node
         with ExitStack() as undo:
 
-            def publisher(message_type: Any, topic: str) -> Any:
-                created = node.create_lifecycle_publisher(message_type, topic, qos.actions())
-                undo.callback(node.destroy_lifecycle_publisher, created)
-                return created
-
             def subscribe(message_type: Any, topic: str, *arguments: Any, **options: Any) -> None:
                 created = node.create_subscription(message_type, topic, *arguments, **options)
                 undo.callback(node.destroy_subscription, created)
 
-            self._action = publisher(VLAAction, "action")
-            self._chunk = publisher(VLAActionChunk, "action_chunk")
+            self.output = ActionOutput(node, self.space, values["overlay.rate"], self._look)
+            undo.callback(self.output.destroy)
             model_info = node.create_publisher(String, "~/model_info", qos.latched())
             undo.callback(node.destroy_publisher, model_info)
             model_info.publish(String(data=json.dumps(self._card())))
@@ -216,9 +203,9 @@ class VLARuntime:
             result = self.controller.tick(now_ns(self._node))
             if isinstance(result, Action):
                 self._publish(result)
-                self.timing.step(starved=result.stop)
+                self.output.timing.step(starved=result.stop)
             elif result is Hold.STARVED and self.controller.sequence:
-                self.timing.step(starved=True)
+                self.output.timing.step(starved=True)
             if self.controller.inference_due:
                 self.thread.wake()
 
@@ -248,13 +235,14 @@ class VLARuntime:
             for camera in self.inputs:
                 camera.watch(now, max_age)
             self._watch_timing()
+            self.output.overlay.show(hold.value if (hold := self.activity()) else ACTING)
 
     def activity(self) -> Hold | None:
         """Why there is no action right now; None while there are."""
         now = now_ns(self._node)
         if now <= 0:
             return Hold.NO_CLOCK
-        if self.controller.last_action is not None and 0 <= now - self.last_published_ns < ACTING_NS:
+        if self.controller.last_action is not None and 0 <= now - self.output.last_ns < ACTING_NS:
             return None
         if self.thread.busy_for:
             return Hold.INFERRING
@@ -269,7 +257,7 @@ class VLARuntime:
         with self.thread.condition:
             settings = self.controller.settings
             allowed = 1 / settings.rate if settings.rate else self.space.step_duration
-            warning = self.timing.judge(allowed, settings.chunk.overlap)
+            warning = self.output.timing.judge(allowed, settings.chunk.overlap)
         if warning:
             self._node.get_logger().warning(warning)
 
@@ -281,16 +269,12 @@ class VLARuntime:
             self._publish(stop)
 
     def _publish(self, action: Action) -> None:
-        now = now_ns(self._node)
-        self._action.publish(action_message(action, self.space, now))
-        self.published += 1
-        if action.stop:
-            return
-        self.last_published_ns = now
-        self.instruction.acted(action, now)
-        self.timing.published(action, now, self.controller.settings.chunk.overlap)
-        if action.chunk is not None and self._chunk.get_subscription_count():
-            self._chunk.publish(chunk_message(action, self.space, now))
+        now = self.output.publish(action, self.controller.settings)
+        if not action.stop:
+            self.instruction.acted(action, now)
+
+    def _look(self, stamp_ns: int) -> NDArray[np.uint8] | None:
+        return self.controller.look(stamp_ns).get(self.cameras[0])
 
     def _on_dropped(self, reason: str, error: Exception) -> None:
         self._node.get_logger().error(f"no action ({reason}): {error}", throttle_duration_sec=5.0)
@@ -299,22 +283,3 @@ class VLARuntime:
         with self.thread.condition:
             self.instruction.interrupt(Termination.FAILED, message)
         self._give_up(message)
-
-
-def used_cameras(policy: RobotPolicy, values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the cameras that a step needs an image of: the policy's, without one that is switched off."""
-    return tuple(camera for camera in policy.cameras if camera != "hand" or values["images.hand.enabled"])
-
-
-def warm_up(policy: RobotPolicy, cameras: tuple[str, ...]) -> None:
-    """Run a step on black images, so that the first real one is not slow (imports, memory), and check the result.
-
-    Raises ValueError where it predicts something that must not become motion, and what the policy raises.
-    """
-    black = decode_image(Image(height=480, width=640, step=640 * 3, encoding="rgb8", data=bytes(480 * 640 * 3)))
-    images = {camera: black if camera in cameras else None for camera in policy.cameras}
-    state = np.zeros(STATE_DIM) if needs_state(policy) else None
-    chunk = policy.session().step(Observation(images, "warm up", state))
-    if chunk.actions.ndim == 2 and chunk.actions.shape[1] != ACTION_DIM:
-        raise ValueError(wrong_width(chunk.actions.shape[1]))
-    check_chunk(chunk)

@@ -42,25 +42,25 @@ def _control_state(runtime: VLARuntime, values: Mapping[str, Any]) -> tuple[byte
         return ERROR, f"an inference has been running for {hung:.1f} s"
     hold = runtime.activity()
     if hold is None:
-        return (WARN, "acting, but slower than its steps") if runtime.timing.slow else (OK, ACTING)
+        return (WARN, "acting, but slower than its steps") if runtime.output.timing.slow else (OK, ACTING)
     return OK if hold in INTENDED else WARN, hold.value
 
 
 def _control_values(runtime: VLARuntime, now: int) -> dict[str, object]:
     thread, controller = runtime.thread, runtime.controller
-    idle = max(0, now - runtime.last_published_ns) * 1e-9 if runtime.last_published_ns else "never"
+    idle = max(0, now - runtime.output.last_ns) * 1e-9 if runtime.output.last_ns else "never"
     with thread.condition:
         values: dict[str, object] = {
             "model": runtime.space.model_id,
             "instruction": repr(controller.instruction),
             "episode": controller.episode,
             "actions in episode": controller.sequence,
-            "actions published": runtime.published,
+            "actions published": runtime.output.published,
             "seconds since last action": idle,
             "failures in a row": controller.failures,
             "frames overtaken": controller.overtaken,
-            "latency p50 (ms)": runtime.timing.latency.percentile(50) * 1e3,
-            "latency p95 (ms)": runtime.timing.latency.percentile(95) * 1e3,
+            "latency p50 (ms)": runtime.output.timing.latency.percentile(50) * 1e3,
+            "latency p95 (ms)": runtime.output.timing.latency.percentile(95) * 1e3,
         }
         if runtime.policy.card.get("action_encoder"):
             lag = controller.history_lag
@@ -68,7 +68,8 @@ def _control_values(runtime: VLARuntime, now: int) -> dict[str, object]:
             values["history rows behind, most"] = lag.most
             values["history windows behind"] = f"{lag.behind} of {lag.windows}"
         values |= {
-            f"{stage} p50 (ms)": times.percentile(50) * 1e3 for stage, times in runtime.timing.stages.items()
+            f"{stage} p50 (ms)": times.percentile(50) * 1e3
+            for stage, times in runtime.output.timing.stages.items()
         }
         values |= {f"count of {reason}": count for reason, count in sorted(controller.counts.items())}
     return values

@@ -57,7 +57,7 @@ def test_the_model_card_is_latched(vla: Start) -> None:
 def test_the_whole_chunk_is_published_for_those_who_listen(vla: Start, scripted: Any) -> None:
     node = vla(scripted(chunk=5))
     chunks = node.graph.collect(VLAActionChunk, "action_chunk", 10)
-    node.graph.wait_for(lambda: node.node._runtime._chunk.get_subscription_count(), "a listener")
+    node.graph.wait_for(lambda: node.node._runtime.output._chunk.get_subscription_count(), "a listener")
     node.say("go")
     action = node.act()
     node.graph.wait_for(lambda: chunks, "the chunk")

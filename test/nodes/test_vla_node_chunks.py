@@ -83,7 +83,7 @@ def test_a_slow_model_gives_actions_at_the_control_rate(vla: Start, scripted: An
     assert all(1 <= action.step_index < 30 for action in firsts)
     assert node.counts()["late step"] >= sum(action.step_index for action in firsts)
     # Each inference began with a fresh frame, not with one that had waited for the last inference to end.
-    assert runtime.timing.stages["wait"].percentile(50) < 0.15
+    assert runtime.output.timing.stages["wait"].percentile(50) < 0.15
     assert runtime.controller.overtaken > len(node.policy.seen)
 
 
@@ -93,8 +93,10 @@ def test_each_action_is_timed_by_its_chunk(vla: Start, scripted: Any, camera: An
     camera(node)
     node.graph.wait_for(lambda: len(node.policy.seen) >= 3, "some inferences")
     runtime = node.node._runtime
-    assert {"wait", "decode", "model"} <= set(runtime.timing.stages)
-    assert len(runtime.timing.latency) <= len(node.policy.seen), "only the first action of a chunk tells a latency"
+    assert {"wait", "decode", "model"} <= set(runtime.output.timing.stages)
+    assert len(runtime.output.timing.latency) <= len(node.policy.seen), (
+        "only the first action of a chunk tells a latency"
+    )
 
 
 @pytest.mark.parametrize("mode", ["ensemble", "blend"])
@@ -228,7 +230,7 @@ def test_after_the_end_there_is_one_stop_action_and_nothing_else(
     else:
         node.say("")
     runtime = node.node._runtime
-    node.graph.wait_for(lambda: len(node.actions) == runtime.published, "all actions")
+    node.graph.wait_for(lambda: len(node.actions) == runtime.output.published, "all actions")
     count = len(node.actions)
     assert [is_still(action) for action in node.actions] == [False] * (count - 1) + [True]
     node.graph.stays(lambda: len(node.actions) == count, 0.3)
@@ -240,7 +242,7 @@ def test_a_node_that_is_active_again_begins_with_a_new_chunk(vla: Start, scripte
     camera(node)
     node.graph.wait_for(lambda: len(node.actions) > 5, "actions")
     assert node.transition("deactivate")
-    count = node.node._runtime.published
+    count = node.node._runtime.output.published
     assert node.transition("activate")
     node.graph.wait_for(lambda: len(node.actions) > count, "actions again")
     again = node.actions[count]
@@ -282,7 +284,7 @@ def test_an_instruction_that_must_be_repeated_stops_the_arm_until_it_is(
     node.graph.stays(lambda: "stale instruction" not in node.counts(), 2.0)
     node.graph.helper.destroy_timer(repeat)
     node.wait_for_count("stale instruction")
-    node.graph.wait_for(lambda: len(node.actions) == node.node._runtime.published, "all actions")
+    node.graph.wait_for(lambda: len(node.actions) == node.node._runtime.output.published, "all actions")
     assert is_still(node.actions[-1])
     count = len(node.actions)
     node.graph.stays(lambda: len(node.actions) == count, 0.2)

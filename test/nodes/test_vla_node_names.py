@@ -92,5 +92,5 @@ def test_an_action_is_reliable_and_never_queued(vla: Start) -> None:
     assert info.topic_type == "robovlms_ros/msg/VLAAction"
     assert info.qos_profile.reliability == qos.actions().reliability
     assert info.qos_profile.durability == qos.actions().durability
-    assert node.node._runtime._action.qos_profile.depth == 1
+    assert node.node._runtime.output._action.qos_profile.depth == 1
     assert VLAAction.MODE_DELTA == 0

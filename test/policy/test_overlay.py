@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import ImageFont
 
 from robovlms_ros.policy import overlay_text
 from robovlms_ros.policy.overlay import ORANGE, OverlayView, draw_overlay, overlay_size
@@ -157,15 +158,13 @@ def test_a_word_wider_than_the_line_is_broken() -> None:
 
 
 def test_without_freetype_there_is_text_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from PIL import ImageFont
+    bitmap = getattr(ImageFont, "load_default_imagefont", ImageFont.load_default)()
 
     def absent(*_: object, **__: object) -> None:
         raise ImportError("the _imagingft C module is not installed")
 
     monkeypatch.setattr(overlay_text.ImageFont, "truetype", absent)
-    monkeypatch.setattr(
-        overlay_text.ImageFont, "load_default", lambda size=None: ImageFont.load_default_imagefont()
-    )
+    monkeypatch.setattr(overlay_text.ImageFont, "load_default", lambda size=None: bitmap)
     overlay_text.font.cache_clear()
     try:
         assert drawable("拿 x", font(14)) == "? x"
