@@ -16,14 +16,16 @@ from robovlms_ros.ros.messages import to_duration, to_nanoseconds, to_time
 
 MS = 1_000_000
 SECOND = 1000 * MS
+# So that nothing is stale or silent only because the machine is busy.
+PATIENT = {"max_age": 30.0, "pose.max_age": 30.0, "timeout": 30.0}
 
 
 class ArmBench:
-    """The node with ``parameters``, everything it publishes, and publishers of actions and poses."""
+    """The node, patient but for ``parameters``, everything it publishes, and publishers of actions and poses."""
 
     def __init__(self, graph: Any, parameters: dict[str, Any] | None = None, **arguments: Any) -> None:
         self.graph = graph
-        overrides = [Parameter(name, value=value) for name, value in (parameters or {}).items()]
+        overrides = [Parameter(name, value=value) for name, value in (PATIENT | (parameters or {})).items()]
         self.node = graph.add(ArmBridgeNode(context=graph.context, parameter_overrides=overrides, **arguments))
         prefix = f"{arguments['namespace']}/" if "namespace" in arguments else ""
         self.twists = graph.collect(TwistStamped, f"{prefix}twist", 100)
