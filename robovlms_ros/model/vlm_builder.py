@@ -52,11 +52,14 @@ def find_vlm_folder(config: RoboVLMConfig, config_folder: Path, vlm_dir: Path | 
     )
 
 
-def build_model(config: RoboVLMConfig, vlm_folder: Path, device: str = "meta") -> BaseRoboVLM:
+def build_model(
+    config: RoboVLMConfig, vlm_folder: Path, device: str = "meta", heads: str | None = None
+) -> BaseRoboVLM:
     """The network of ``config`` around the backbone described in ``vlm_folder``, in float32.
 
     On the meta device (the default) no weight is allocated, only the tables that no checkpoint holds; on any
-    other device the weights are random. Raises `ConfigError`.
+    other device the weights are random. ``heads`` is another device for what is not the backbone. Raises
+    `ConfigError`.
     """
     cls = backbone_class(config.robovlm_name)
     cls.check_config(config)
@@ -79,6 +82,7 @@ def build_model(config: RoboVLMConfig, vlm_folder: Path, device: str = "meta") -
     with torch.device(device):
         # Parts of a backbone follow the type that its config.json was saved with.
         backbone = cls.build_backbone(backbone_config).float()
+    with torch.device(heads or device):
         model = cls(config, backbone, tokenizer)
     _materialise_tables(backbone)
     _check_vocabulary(model, config.tokenizer)

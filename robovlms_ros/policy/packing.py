@@ -106,11 +106,11 @@ def pack(
         section = PackedSection.model_validate(
             {"format": 1, "dtype": dtype, "weights_sha256": digest, "heads": described}
         )
-        _copy_vlm_files(vlm_folder, folder / "vlm")
+        copy_vlm_files(vlm_folder, folder / "vlm")
         shutil.copyfile(profile_path(robot), folder / "robot.yaml")
         packed_config = _packed_config(config, section)
         (folder / "config.json").write_text(json.dumps(packed_config, indent=2) + "\n", encoding="utf-8")
-        (folder / "MODEL_CARD.md").write_text(_model_card(model, section, robot), encoding="utf-8")
+        (folder / "MODEL_CARD.md").write_text(_model_card(model, section, profile.name), encoding="utf-8")
     return out
 
 
@@ -213,7 +213,8 @@ def _packed_config(config: RoboVLMConfig, section: PackedSection) -> dict[str, o
     return content
 
 
-def _copy_vlm_files(source: Path, target: Path) -> None:
+def copy_vlm_files(source: Path, target: Path) -> None:
+    """Make ``target`` with the backbone's configuration and tokenizer files of ``source``, without weights."""
     target.mkdir()
     for path in sorted(source.iterdir()):
         if path.suffix in _VLM_FILES and not path.name.endswith(".index.json"):

@@ -43,6 +43,7 @@ class ImagePreprocessor:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self._size = size
+        self.mode = mode
         self._exact = mode == "exact"
         self._device, self._dtype = device, dtype
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1)

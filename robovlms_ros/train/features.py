@@ -80,11 +80,14 @@ class FeatureStore:
             return None
         return cls(folder, info) if found == json.loads(json.dumps(asdict(info))) else None
 
-    def finish(self) -> None:
-        """Note that every row has been written."""
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
         for written in self._maps.values():
             written.flush()  # type: ignore[attr-defined]  # they are memmaps
         self._maps.clear()
+
+    def finish(self) -> None:
+        """Note that every row has been written."""
         (self.folder / "features.json").write_text(json.dumps(asdict(self.info)), encoding="utf-8")
 
     def write(self, camera: str, rows: NDArray[np.int64], features: Tensor) -> None:

@@ -43,7 +43,7 @@ class TrainingNetwork(nn.Module):
         self.auxiliary = nn.ModuleDict({name: head for name, (head, _) in (auxiliary or {}).items()})
         self.kept = kept
         self._weights = {name: weight for name, (_, weight) in (auxiliary or {}).items()}
-        self._preprocess = preprocess
+        self.preprocess = preprocess
         self._loss = loss or LossSettings()
         self._newest_only = vla.head_config.history_type == "video" and not vla.discrete
         if vla.discrete and (self.auxiliary or self._loss.pose != "huber"):
@@ -86,7 +86,7 @@ class TrainingNetwork(nn.Module):
     def images(self, given: Tensor) -> Tensor:
         """What a batch holds of one camera -> what the model takes: images, or image tokens."""
         if given.ndim == 5:
-            return self._preprocess.normalize(given) if given.dtype == torch.uint8 else given
+            return self.preprocess.normalize(given) if given.dtype == torch.uint8 else given
         given = given.to(self.vla.dtype)
         if self.kept == "tokens":
             return given

@@ -123,7 +123,7 @@ class WindowDataset(Dataset[Sample]):
                 return self._sample((key.window + offset) % len(self), key.seed)
             except DataError as caught:
                 error = caught
-                self._report(str(caught))
+                self.report(str(caught))
         raise DataError(f"no window can be read any more; the last error was: {error}")
 
     def place(self, window: int) -> Place:
@@ -203,7 +203,8 @@ class WindowDataset(Dataset[Sample]):
     def _state(self, rows: NDArray[np.int64]) -> Tensor | None:
         return None if self.table.states is None else torch.from_numpy(self.table.states[rows])
 
-    def _report(self, problem: str) -> None:
+    def report(self, problem: str) -> None:
+        """Say once what could not be read."""
         if problem not in self._reported:
             self._reported.add(problem)
             logger.warning("%s; the windows with it are left out", problem)
