@@ -17,6 +17,7 @@ from robovlms_ros.cli.inspect import inspect
 from robovlms_ros.cli.pack import pack
 from robovlms_ros.cli.parity import parity
 from robovlms_ros.cli.sim import app as sim
+from robovlms_ros.cli.train import train
 from robovlms_ros.cli.untrained import untrained
 from robovlms_ros.model.errors import ModelError
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(pack)
+app.command()(train)
 app.command()(inspect)
 app.command()(untrained)
 app.command()(parity)
@@ -65,3 +67,7 @@ def main() -> None:
 def _fail(message: str) -> None:
     Console(stderr=True).print(f"[red]error:[/red] {escape(message)}", highlight=False, soft_wrap=True)
     sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -63,7 +63,7 @@ def write_untrained(
         raise ConfigError(f"image_size is {image_size}; Kosmos-2 needs a multiple of its patches of 14 pixels")
     vlm = folder / "vlm"
     vlm.mkdir(parents=True, exist_ok=True)
-    tokenizer = _train_tokenizer()
+    tokenizer = _make_tokenizer()
     tokenizer.save_pretrained(vlm)
     _backbone_config(len(tokenizer), image_size).save_pretrained(vlm)
     content = _model_config(window, chunk, hand, image_size, action_encoder)
@@ -85,30 +85,27 @@ def _spread(model: BaseRoboVLM) -> None:
         model.action_token.normal_(std=0.5)
         for name, weight in model.act_head.named_parameters():
             if name.startswith("rnn.weight"):
-                weight.mul_(2)
+                weight.mul_(3)
             elif name.endswith("mlp.6.weight"):
                 weight.mul_(8)
 
 
-def _train_tokenizer() -> Any:
-    """A tokenizer of Kosmos-2's form: Unigram pieces, ``<s>`` text ``</s>``, and its tags."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+def _make_tokenizer() -> Any:
+    """A tokenizer of Kosmos-2's form: Unigram pieces, ``<s>`` text ``</s>``, and its tags.
+
+    Words and letters with scores of their own: a trained vocabulary differs from one training to the next.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    alphabet = [chr(code) for code in range(33, 127)]
-    tokenizer = Tokenizer(models.Unigram())
+    words = list(dict.fromkeys(f"▁{word}" for word in _WORDS.split()))
+    letters = ["▁", *(chr(code) for code in range(33, 127))]
+    vocabulary = [(token, 0.0) for token in _SPECIAL]
+    vocabulary += [(word, -5.0) for word in words] + [(letter, -10.0) for letter in letters]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=_SPECIAL.index("<unk>")))
+    tokenizer.add_special_tokens([*_SPECIAL])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=512,
-        special_tokens=[*_SPECIAL],
-        unk_token="<unk>",
-        initial_alphabet=alphabet,
-        show_progress=False,
-    )
-    words = _WORDS.split()
-    corpus = [" ".join(words[start : start + 6]) for start in range(len(words))] + alphabet
-    tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )

@@ -21,8 +21,8 @@ from robovlms_ros.train.window_dataset import WindowDataset
 class PredictedWindow:
     """The chunk for the newest step of a window.
 
-    ``episode`` and ``step`` say which step that is. ``predicted`` and ``recorded`` are ``(N, action_dim)`` float32 as
-    the model has them: pose in [-1, 1], gripper 0 or 1. ``mask`` ``(N,)`` is False beyond the episode's end.
+    ``episode`` and ``step`` say which step that is. ``predicted`` and ``recorded`` are ``(N, action_dim)`` float32
+    as the model has them: pose in [-1, 1], gripper 0 or 1. ``mask`` ``(N,)`` is False beyond the episode's end.
     A discrete model that answers with one action at a time has ``N = 1``.
     """
 
@@ -89,7 +89,9 @@ def _answers(network: TrainingNetwork, batch: Batch) -> ActionOutput:
     static, hand = network.images(batch.static), None if batch.hand is None else network.images(batch.hand)
     cameras = torch.stack([static] if hand is None else [hand, static], dim=2)
     encode = vla.encode_images if static.ndim == 5 else vla.image_tokens
-    prompts = torch.tensor([vla.encode_text(text)[0].tolist() for text in batch.instructions], device=static.device)
+    prompts = torch.tensor(
+        [vla.encode_text(text)[0].tolist() for text in batch.instructions], device=static.device
+    )
     text, memory = vla.embed_text(prompts), vla.init_state(len(prompts))
     first = 0 if vla.head_config.history_type != "post" else cameras.shape[1] - 1
     for step in range(first, cameras.shape[1]):

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from robovlms_ros.model.checkpoint import read_checkpoint
 from robovlms_ros.model.errors import ConfigError
+from robovlms_ros.model.untrained import write_untrained
 from robovlms_ros.policy import Observation, VLAPolicy
 from robovlms_ros.policy.untrained import make_untrained
 
@@ -35,3 +38,11 @@ def test_its_actions_differ_between_images(tmp_path: Path) -> None:
 def test_an_image_size_that_patches_do_not_divide_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="multiple"):
         make_untrained(tmp_path / "model", image_size=100)
+
+
+def test_the_same_seed_gives_the_same_model_and_tokenizer(tmp_path: Path) -> None:
+    first, second = (write_untrained(tmp_path / name, image_size=28) for name in "ab")
+    for name in ("vlm/tokenizer.json", "vlm/config.json", "config.json"):
+        assert (first.config.parent / name).read_bytes() == (second.config.parent / name).read_bytes()
+    one, other = read_checkpoint(first.checkpoint), read_checkpoint(second.checkpoint)
+    assert all(torch.equal(one[name], other[name]) for name in one)

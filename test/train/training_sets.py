@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from torch import Tensor
 
 from robovlms_ros.data.episodes import ArrayEpisode, MemorySource
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.policy.preprocess import ImagePreprocessor
 from robovlms_ros.policy.robot_profile import RobotProfile, load_profile
+from robovlms_ros.train.config import TrainingConfig
+from robovlms_ros.train.config_file import parse_training_config
 from robovlms_ros.train.episode_table import Needs, read_table
+from robovlms_ros.train.reporting import read_metrics
+from robovlms_ros.train.run import Outcome, train
+from robovlms_ros.train.run_folder import RunFolder
+from robovlms_ros.train.state import TRAINED, read_tensors
 from robovlms_ros.train.text_rows import text_rows
 from robovlms_ros.train.window_dataset import WindowDataset, WindowSettings
 
@@ -70,3 +79,40 @@ def make_dataset(
     preprocess = ImagePreprocessor(config.image_size, model.image_mean, model.image_std)
     table = read_table([source], needs(model, **changes))
     return WindowDataset([source], table, config, text_rows(config, model.tokenizer), preprocess, settings)
+
+
+def make_config(output: Path, **sections: Any) -> TrainingConfig:
+    """A short run of a small model; a section's keys lie over these."""
+    content: dict[str, Any] = {
+        "output": str(output),
+        "robot": "calvin",
+        "model": {
+            "untrained": {"window": 2, "chunk": 2, "image_size": 28},
+            "overrides": {"act_head": {"num_layers": 1}},
+            "new_head": True,
+        },
+        "data": {"train": "unused", "workers": 0},
+        "optim": {"steps": 4, "batch_size": 4, "learning_rate": 1e-3},
+        "feature_cache": {"mode": "off"},
+        "checkpoints": {"every": 100},
+        "log": {"every": 1, "tensorboard": False},
+    }
+    for name, values in sections.items():
+        content[name] = content.get(name, {}) | values if isinstance(values, dict) else values
+    return parse_training_config(content)
+
+
+def run_quietly(config: TrainingConfig, source: MemorySource | None = None, **arguments: Any) -> Outcome:
+    """Train on ``source``, or four episodes of four steps."""
+    console = arguments.pop("console", Console(quiet=True))
+    return train(config, sources=[source or make_source(4, 4)], console=console, **arguments)
+
+
+def last_weights(run: Path) -> dict[str, Tensor]:
+    """The trained weights of a run's last checkpoint."""
+    return read_tensors(RunFolder.open(run).checkpoints().find("last").folder, TRAINED)
+
+
+def losses(run: Path, name: str = "train_loss") -> list[float]:
+    """What a run has logged under this name."""
+    return [line[name] for line in read_metrics(run / "metrics.jsonl") if name in line]
