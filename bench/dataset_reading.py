@@ -124,15 +124,20 @@ def file_windows(folder: Path) -> Iterator[int]:
 
 
 def measure(read: Callable[[], Iterator[int]]) -> dict[str, float]:
-    """Images per second, and the process's largest resident set (``VmHWM``) in GB."""
-    started, images = time.perf_counter(), 0
+    """Images per second, processor time of each, and the process's largest resident set (``VmHWM``) in GB."""
+    started, worked, images = time.perf_counter(), time.process_time(), 0
     for count in read():
         images += count
-    seconds = time.perf_counter() - started
+    seconds, worked = time.perf_counter() - started, time.process_time() - worked
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     peak = next((int(line.split()[1]) / 1e6 for line in lines if line.startswith("VmHWM")), float("nan"))
-    return {"images": images, "images_per_second": images / seconds, "peak_gb": peak}
+    return {
+        "images": images,
+        "per_second": images / seconds,
+        "cpu_ms": 1000 * worked / images,
+        "peak_gb": peak,
+    }
 
 
 ROWS: dict[str, Callable[[Path], Iterator[int]]] = {
@@ -162,15 +167,15 @@ def main(arguments: list[str] | None = None) -> int:
         if options.only is None:
             write_files(folder / "files", options.steps // EPISODE * EPISODE)
             rows[FILES] = "files"
-        print("| | images | size, GB | images/s | peak RSS, GB |\n|---|---|---|---|---|")
+        print("| | images | size, GB | images/s | CPU ms/image | peak RSS, GB |\n|---|---|---|---|---|---|")
         enough = True
         for row, part in rows.items():
             size_gb = sum(path.stat().st_size for path in (folder / part).rglob("*") if path.is_file()) / 1e9
             command = [sys.executable, __file__, "--row", row, "--folder", str(folder)]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             print(
-                f"| {row} | {found['images']:,} | {size_gb:.2f} | {found['images_per_second']:.0f} | "
-                f"{found['peak_gb']:.2f} |",
+                f"| {row} | {found['images']:,} | {size_gb:.2f} | {found['per_second']:.0f} | "
+                f"{found['cpu_ms']:.2f} | {found['peak_gb']:.2f} |",
                 flush=True,
             )
             enough = enough and not found["peak_gb"] > 2

@@ -77,7 +77,7 @@ def test_a_malformed_head_option_shows_its_form(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "command"), [("pyarrow", ["data", "info", "x"]), ("rosbags", ["import-bag", "x"])]
+    ("module", "command"), [("pyarrow", ["data", "info", "x"]), ("rosbags", ["import-bag", "x", "--out", "y"])]
 )
 def test_an_extra_that_is_not_installed_is_named(module: str, command: list[str]) -> None:
     program = (
