@@ -81,6 +81,14 @@ class Graph:
         self.wait_for(lambda: camera.listeners, f"nobody listens to {topic}")
         return camera
 
+    def between(self, work: Callable[[], Any]) -> Any:
+        """Do ``work`` between two callbacks and return its result: not all of rclpy is thread-safe."""
+        executor = self.node.executor
+        assert executor is not None
+        task: Any = executor.create_task(work)
+        self.wait_for(task.done, "the executor did not come to it", CALL_TIMEOUT)
+        return task.result()
+
     def call(self, service_type: Any, name: str, request: Any, timeout: float = CALL_TIMEOUT) -> Any:
         """Call a service and return its answer. Raises NodeProcessError where none comes."""
         client: Any = self.node.create_client(service_type, name)

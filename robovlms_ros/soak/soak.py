@@ -17,7 +17,8 @@ from robovlms_ros.soak.faults import FAULTS
 from robovlms_ros.soak.flatness import Allowance, Growth, growth
 from robovlms_ros.soak.graph import private_graph
 from robovlms_ros.soak.process_stats import ProcessStats, process_stats
-from robovlms_ros.soak.rig import Rig, RigSettings, SoakError, lines, tracebacks
+from robovlms_ros.soak.rig import Rig, RigSettings, SoakError
+from robovlms_ros.soak.scripted_node import MARK
 from robovlms_ros.soak.watcher import Violation
 
 MEGABYTE = 1e6
@@ -154,7 +155,7 @@ def soak(settings: SoakSettings, on_progress: Callable[[Progress], None] = lambd
             started = time.monotonic()
             for round_number, name in schedule(list(settings.faults or FAULTS), rig.random):
                 elapsed = time.monotonic() - started
-                on_progress(Progress(elapsed, name, rig.actions(), sum(rig.watcher.counts.values())))
+                on_progress(Progress(elapsed, name, rig.watcher.actions, sum(rig.watcher.counts.values())))
                 if elapsed >= settings.seconds:
                     break
                 calm.append((round_number, time.monotonic(), now(graph.processes)))
@@ -166,12 +167,12 @@ def soak(settings: SoakSettings, on_progress: Callable[[Progress], None] = lambd
             rig.fail("alive", str(error))
         report.seconds = time.monotonic() - started
         series = samples.series()
-        for process in (rig.vla, rig.history):
+        for process in rig.nodes.all:
             unexpected = tracebacks(process.log())
             if unexpected:
                 rig.fail("log", f"{process.name} logged {unexpected} exceptions:\n{process.log_tail()}")
-        report.log_lines_per_minute = lines(rig.vla.log()) / max(report.seconds, 1.0) * 60
-        if rig.vla.exit_code is None:
+        report.log_lines_per_minute = lines(rig.nodes.vla.log()) / max(report.seconds, 1.0) * 60
+        if rig.nodes.vla.exit_code is None:
             report.shutdown_seconds = rig.end()
         judge_processes(report, rig, calm, series)
         judge(report, rig)
@@ -196,6 +197,16 @@ def strike(rig: Rig, name: str) -> None:
 def now(processes: Sequence[NodeProcess]) -> dict[str, ProcessStats]:
     """Return the state of each process, under its name and number."""
     return {f"{process.name} {process.pid}": process_stats(process.pid) for process in processes}
+
+
+def tracebacks(log: str) -> int:
+    """Return how many exceptions that nobody expected a node has logged."""
+    return log.count("Traceback (most recent call last)")
+
+
+def lines(log: str) -> int:
+    """Return how many lines a node has logged, without what the soak asked of it."""
+    return sum(not line.startswith(MARK) for line in log.splitlines())
 
 
 def judge_processes(

@@ -63,7 +63,8 @@ class Watcher:
 
     ``max_age_ns``: of an image when its inference starts. ``slack_ns``: what everything but the inference may take
     on this machine. ``inference_ns``: the longest inference that may be under way now. ``translation`` and
-    ``rotation``: the limits in force. ``any_stamp``: images without a stamp are about, which get one on arrival.
+    ``rotation``: the limits in force. ``chunk_ns``: how much older than its image an action may be
+    that is not the first of its chunk. ``any_stamp``: images without a stamp are about, which get one on arrival.
     ``during``: what is being done to the nodes.
     """
 
@@ -72,6 +73,7 @@ class Watcher:
     max_age_ns: int
     slack_ns: int
     inference_ns: int = 0
+    chunk_ns: int = 0
     any_stamp: bool = False
     during: str = ""
     images: int = 0
@@ -180,7 +182,7 @@ class Watcher:
             return ""
         if action.stamp_ns not in self._sent and not self.any_stamp:
             return f"it answers an image of {action.stamp_ns} ns, which was never sent"
-        allowed = self.max_age_ns + self.inference_ns + self.slack_ns
+        allowed = self.max_age_ns + self.inference_ns + self.chunk_ns + self.slack_ns
         age = action.latency_ns
         if age < -FUTURE_NS:
             return f"its image lies {-age / 1e6:.0f} ms in the future"

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from robovlms_ros.soak.__main__ import main, show_report
 from robovlms_ros.soak.faults import FAULTS
+from robovlms_ros.soak.nodes import BRIDGE, HISTORY, VLA
 from robovlms_ros.soak.rig import RigSettings
 from robovlms_ros.soak.soak import SoakSettings, schedule, soak
 
@@ -53,7 +54,7 @@ sys.exit(scripted_node.main())
 
 
 def test_sound_nodes_hold(capsys: pytest.CaptureFixture[str]) -> None:
-    faults = ("NaN in an action", "huge actions", "camera: unknown encoding", "cleanup", "history node killed")
+    faults = ("NaN in an action", "huge actions", "camera: unknown encoding", "cleanup", "goal to its steps")
     options = [word for fault in faults for word in ("--fault", fault)]
     assert main(["--seconds", "8", "--seed", "5", "--slack", str(SLACK), "--json", *options]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -62,7 +63,7 @@ def test_sound_nodes_hold(capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(report["done"].values()) >= 2
     assert report["actions"] > 50
     assert report["stops"] >= 1
-    assert {process["name"] for process in report["processes"]} == {"vla_node", "action_history_node"}
+    assert {process["name"] for process in report["processes"]} == {VLA, HISTORY, BRIDGE}
     for process in report["processes"]:
         assert process["seconds"] > 1
         assert process["anonymous"] > 1e7
@@ -93,10 +94,10 @@ def test_an_interrupt_ends_all_nodes() -> None:
     command = [sys.executable, "-m", "robovlms_ros.soak", "--seconds", "60", "--fault", "resets"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         deadline = time.monotonic() + 30
-        while len(children(process.pid)) < 2 and time.monotonic() < deadline:
+        while len(children(process.pid)) < 3 and time.monotonic() < deadline:
             time.sleep(0.1)
         nodes = children(process.pid)
-        assert len(nodes) == 2
+        assert len(nodes) == 3
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
@@ -109,14 +110,14 @@ def test_nodes_end_with_a_soak_that_is_killed() -> None:
     command = [sys.executable, "-m", "robovlms_ros.soak", "--seconds", "60"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 30
-        while len(children(process.pid)) < 2 and time.monotonic() < deadline:
+        while len(children(process.pid)) < 3 and time.monotonic() < deadline:
             time.sleep(0.1)
         nodes = children(process.pid)
         process.kill()
     deadline = time.monotonic() + 10
     while any(runs(node) for node in nodes) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(nodes) == 2
+    assert len(nodes) == 3
     assert not any(runs(node) for node in nodes)
 
 
