@@ -246,7 +246,7 @@ def convert_command(
 
         robovlms data convert datasets/kitchen --episodes -10: --resize 224 --out datasets/held_out
     """
-    from robovlms_ros.cli.data_tables import print_imported, progress_bar
+    from robovlms_ros.cli.data_tables import print_imported, progress_bar, resumable
     from robovlms_ros.data.convert import convert
     from robovlms_ros.data.folder.format import Origin
     from robovlms_ros.data.folder.reader import open_dataset
@@ -257,6 +257,6 @@ def convert_command(
     options: dict[str, Any] = {"episodes": episodes, "cameras": camera}
     origin = Origin(importer="convert", path=", ".join(map(str, datasets)), options=options)
     images = image_format(encoding, quality, resize, keep_recorded=not reencode)
-    with progress_bar("converting") as progress:
+    with resumable(), progress_bar("converting") as progress:
         made = convert(chosen, out, origin, images=images, cameras=camera or None, progress=progress)
     print_imported(Console(), out, made)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -29,6 +30,17 @@ def progress_bar(description: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Around an import: Ctrl-C ends it with a word on how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        message = "stopped: complete episodes are kept, repeat the command to go on"
+        Console(stderr=True).print(message, highlight=False)
+        raise typer.Exit(130) from None
 
 
 def print_imported(console: Console, folder: Path, info: DatasetInfo) -> None:

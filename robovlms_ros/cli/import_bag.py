@@ -93,7 +93,7 @@ def import_bag(
     """
     from pydantic import ValidationError
 
-    from robovlms_ros.cli.data_tables import print_imported, progress_bar
+    from robovlms_ros.cli.data_tables import print_imported, progress_bar, resumable
     from robovlms_ros.data.bag.options import BagOptions
     from robovlms_ros.data.bag.source import BagSource
     from robovlms_ros.data.convert import convert
@@ -136,6 +136,6 @@ def import_bag(
     report = DropReport()
     with progress_bar("reading messages") as progress:
         source = BagSource(bags, options, report, progress)
-    with source, progress_bar("importing episodes") as progress:
+    with source, resumable(), progress_bar("importing episodes") as progress:
         info = convert(source, out, origin, images=images, report=report, progress=progress)
     print_imported(Console(), out, info)

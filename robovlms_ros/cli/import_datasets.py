@@ -95,13 +95,13 @@ def run_import(
     images: ImageFormat,
 ) -> None:
     """Write the chosen episodes of ``source`` to ``out``, and print what was made and what was left out."""
-    from robovlms_ros.cli.data_tables import print_imported, progress_bar
+    from robovlms_ros.cli.data_tables import print_imported, progress_bar, resumable
     from robovlms_ros.data.convert import convert
     from robovlms_ros.data.folder.format import Origin
     from robovlms_ros.data.selection import Selected, numbers_of
 
     chosen = Selected(source, numbers_of(episodes, len(source)))
     origin = Origin(importer=importer, path=str(folder.resolve()), options=options)
-    with progress_bar("importing episodes") as progress:
+    with resumable(), progress_bar("importing episodes") as progress:
         info = convert(chosen, out, origin, images=images, progress=progress)
     print_imported(Console(), out, info)

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import calvin_folder
 import lerobot_folder
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -54,3 +61,42 @@ def test_a_finished_import_is_not_made_twice(tmp_path: Path) -> None:
     again = data(*command)
     assert isinstance(again.exception, DataError)
     assert "finished dataset" in str(again.exception)
+
+
+def wait_for_reader(pipe: Path, seconds: float = 60) -> int:
+    """A descriptor of ``pipe`` to write to, once somebody opens it to read."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            time.sleep(0.01)
+    pytest.fail("nobody reads the frame")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_an_import_that_is_interrupted_goes_on_when_the_command_is_repeated(tmp_path: Path) -> None:
+    split = calvin_folder.write_split(tmp_path / "training", [("push", 0, 5), ("pull", 5, 9), ("turn", 9, 12)])
+    frame = calvin_folder.frame_path(split, 7)
+    frame.unlink()
+    os.mkfifo(frame)  # reading this frame takes as long as we like
+    command = ["data", "import-calvin", str(split), "--out", str(tmp_path / "set"), "--encoding", "png"]
+    program = "from robovlms_ros.cli.main import main; main()"
+    with subprocess.Popen([sys.executable, "-c", program, *command], stderr=subprocess.PIPE, text=True) as process:
+        descriptor = wait_for_reader(frame)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        os.close(descriptor)
+    assert process.returncode == 130
+    assert "repeat the command to go on" in errors
+    partial = open_dataset(tmp_path / "set")
+    assert ([episode.instruction for episode in partial], partial.info.complete) == (["push"], False)
+
+    frame.unlink()
+    np.savez(frame, **calvin_folder.frame(7))  # type: ignore[arg-type]
+    assert data(*command[1:]).exit_code == 0
+    whole = open_dataset(tmp_path / "set")
+    assert [episode.instruction for episode in whole] == ["push", "pull", "turn"]
+    assert [len(episode) for episode in whole] == [5, 4, 3]
