@@ -24,6 +24,9 @@ from robovlms_ros.model.config_reader import read_config
 from robovlms_ros.model.errors import ConfigError, ModelError, WeightsError
 from robovlms_ros.model.safetensors_files import find_safetensors, read_safetensors
 
+# What of a folder is fetched where that is asked for: no pickles and no code.
+PACKED_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "robot.yaml", "MODEL_CARD.md")
+
 # What belongs to a policy head; the rest of the weights is shared by all heads of a folder.
 HEAD_PREFIXES = (
     "act_head.",

@@ -16,7 +16,7 @@ from robovlms_ros.model.errors import ConfigError, ModelError
 from robovlms_ros.model.vlm_builder import build_model, find_vlm_folder
 from robovlms_ros.model.weights import assign_weights
 from robovlms_ros.policy.compute import within_memory
-from robovlms_ros.policy.packed_model import DTYPES, open_packed
+from robovlms_ros.policy.packed_model import DTYPES, PACKED_FILES, open_packed
 from robovlms_ros.policy.preprocess import ImagePreprocessor, Mode
 from robovlms_ros.policy.robot_profile import RobotProfile, load_profile
 from robovlms_ros.policy.session import VLASession
@@ -165,7 +165,7 @@ def _download(model_id: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(snapshot_download(model_id))
+        return Path(snapshot_download(model_id, allow_patterns=list(PACKED_FILES)))
     except (HFValidationError, HfHubHTTPError, OSError) as error:
         raise ModelError(f"model {model_id!r} is no folder here and cannot be downloaded: {error}") from error
 

@@ -37,7 +37,9 @@ class ClipTextEncoder(nn.Module):
 
         model = load_pretrained("CLIPTextModelWithProjection", folder)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(Path(folder).expanduser(), local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                Path(folder).expanduser(), local_files_only=True, trust_remote_code=False
+            )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"no usable tokenizer in {folder}: {error}") from error
         return cls(model, tokenizer)
