@@ -2,6 +2,7 @@
 
     python bench/node_latency.py                 # 40 seconds
     python bench/node_latency.py --seconds 10    # per node
+    python bench/node_latency.py --overlay       # while somebody looks at ~/overlay
 
 Beside the vla_node runs an empty node, which answers every image with a message of the same type and does nothing
 else: the floor under any Python node here. The two get images in turns, so that both see the same machine. Times
@@ -51,6 +52,20 @@ try:
 except (KeyboardInterrupt, ExternalShutdownException):
     pass
 """
+# Somebody who looks at the overlay.
+VIEWER = """
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from sensor_msgs.msg import Image
+
+rclpy.init()
+node = rclpy.create_node("viewer")
+node.create_subscription(Image, "/vla/vla_node/overlay", lambda image: None, 1)
+try:
+    rclpy.spin(node)
+except (KeyboardInterrupt, ExternalShutdownException):
+    pass
+"""
 
 
 def median_ms(work: Callable[[], object], repeats: int = 300) -> float:
@@ -68,13 +83,13 @@ def unanswered(camera: Camera, answers: Answers) -> int:
     return len(set(camera.sent) - set(answers.stamps()))
 
 
-def measure(seconds: float) -> list[Figure]:
-    """Run both nodes, ``seconds`` each."""
+def measure(seconds: float, overlay: bool = False) -> list[Figure]:
+    """Run both nodes, ``seconds`` each; with ``overlay`` somebody looks at that of the vla_node."""
     image = rgb_image()
     session, observation = NullPolicy().session(), Observation({"static": decode_image(image)}, "go")
     step, decode = median_ms(lambda: session.step(observation)), median_ms(lambda: decode_image(image))
     with private_graph("bench") as graph:
-        floor, node = run(graph, seconds)
+        floor, node = run(graph, seconds, overlay)
     p50, p99 = np.percentile(node[1].latencies_ms(), [50, 99])
     floor_p50, floor_p99 = np.percentile(floor[1].latencies_ms(), [50, 99])
     return [
@@ -90,11 +105,16 @@ def measure(seconds: float) -> list[Figure]:
     ]
 
 
-def run(graph: Graph, seconds: float) -> tuple[tuple[Camera, Answers], tuple[Camera, Answers]]:
+def run(graph: Graph, seconds: float, overlay: bool) -> tuple[tuple[Camera, Answers], tuple[Camera, Answers]]:
     """Let both nodes answer images in turns; return the cameras and what came back."""
     graph.start("empty", [sys.executable, "-c", EMPTY_NODE])
     graph.start_vla(namespace="/vla", history__source="internal")
     graph.wait_until_active("/vla/vla_node")
+    if overlay:
+        graph.start("viewer", [sys.executable, "-c", VIEWER])
+        graph.wait_for(
+            lambda: graph.node.count_subscribers("/vla/vla_node/overlay"), "nobody looks at the overlay"
+        )
     graph.instruct("go", "/vla/instruction")
     pairs = [(graph.camera(f"/{name}/image", RATE), graph.listen(f"/{name}/action")) for name in ("floor", "vla")]
     for camera, answers in pairs:  # the first frames wake connections and caches
@@ -122,9 +142,10 @@ def main(options: list[str] | None = None) -> int:
     """Print the table; 0 where all targets are reached."""
     parser = arguments(__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="of images for each of the two nodes")
+    parser.add_argument("--overlay", action="store_true", help="while somebody looks at ~/overlay")
     given = parser.parse_args(options)
     load = Load()
-    figures = measure(given.seconds)
+    figures = measure(given.seconds, given.overlay)
     return report({"image to action": figures}, load.others(), given.json)
 
 
