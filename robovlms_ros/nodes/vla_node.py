@@ -26,7 +26,7 @@ from robovlms_ros.ros.policy_loader import PolicyFactory, load_policy, unload
 from robovlms_ros.ros.run import run
 from robovlms_ros.ros.run_instruction import RunInstructionServer
 from robovlms_ros.ros.vla_runtime import VLARuntime
-from robovlms_ros.ros.vla_status import vla_status
+from robovlms_ros.ros.vla_status import VLAStatus
 
 ENDPOINTS = (
     Endpoint("image", "subscribes", "sensor_msgs/msg/Image", "the static camera; see images.transport"),
@@ -78,6 +78,7 @@ class VLANode(ManagedNode):
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         self._goals = RunInstructionServer(self, lambda: self._runtime)
         self._deactivation = self.create_guard_condition(self._deactivate_myself)
+        self._report = VLAStatus(self)
         DiagnosticsPublisher(self, self._status)
         self._autostart_timer: Timer | None = None
         if self._declared.current["autostart"]:
@@ -181,7 +182,7 @@ class VLANode(ManagedNode):
         if self.lifecycle_state == "unconfigured" and self.last_error:
             problem = self.last_error
         values = self._declared.current
-        return vla_status(self, self.lifecycle_state, problem, self._runtime, values)
+        return self._report.collect(self.lifecycle_state, problem, self._runtime, values, self._goals.last)
 
 
 def main(policy_factory: PolicyFactory = load_policy) -> None:

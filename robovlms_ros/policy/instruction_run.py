@@ -70,7 +70,7 @@ class InstructionRun:
         if now_ns < self._now_ns - CLOCK_JUMP_NS:
             self.end(Termination.CLOCK_JUMP, "the ROS clock went back", self._now_ns)
         elif self.max_steps and self.steps >= self.max_steps and now_ns - self._acted_ns >= self._step_ns:
-            self.end(Termination.MAX_STEPS, f"{self.steps} actions were published, as many as allowed", now_ns)
+            self.end(Termination.MAX_STEPS, f"{self.steps} of {self.max_steps} actions were published", now_ns)
         elif self._max_duration_ns and self.elapsed_ns(now_ns) >= self._max_duration_ns:
             seconds = self._max_duration_ns * 1e-9
             self.end(Termination.MAX_DURATION, f"the {seconds:g} s allowed are over", now_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -84,6 +85,21 @@ def status(
     """Return a status; numbers that are not whole get three decimals."""
     pairs = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
     return DiagnosticStatus(level=level, name=name, message=message, hardware_id=hardware_id, values=pairs)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a node says about one of its parts."""
+
+    name: str
+    level: bytes
+    message: str
+    values: Mapping[str, object]
+
+    def status(self, node: Node) -> DiagnosticStatus:
+        """Return it as the status of a part of ``node``."""
+        hardware_id = node.get_fully_qualified_name()
+        return status(self.level, f"{node.get_name()}: {self.name}", self.message, hardware_id, self.values)
 
 
 class DiagnosticsPublisher:

@@ -70,6 +70,7 @@ class InstructionInput:
             self._run = None
             self._stop_arm()
             self._controller.set_instruction("", now_ns(self._node))
+            self._wake()
 
     def interrupt(self, reason: Termination, message: str) -> None:
         """End the run of a goal, if there is one, and stop the arm."""

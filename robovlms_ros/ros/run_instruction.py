@@ -150,7 +150,8 @@ class RunInstructionServer:
             if ended_here:
                 goal.runtime.instruction.unfollow(goal.run)
             hold = goal.runtime.activity()
-        goal.tell(hold.value if hold else ACTING, now)
+        if goal.run.ending is None:
+            goal.tell(hold.value if hold else ACTING, now)
         self._resolve(goal)
 
     def _end(self, goal: _Goal, reason: Termination, message: str) -> bool:

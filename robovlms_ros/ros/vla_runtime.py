@@ -242,7 +242,8 @@ class VLARuntime:
         now = now_ns(self._node)
         if now <= 0:
             return Hold.NO_CLOCK
-        if self.controller.last_action is not None and 0 <= now - self.output.last_ns < ACTING_NS:
+        moving = self.controller.last_action is not None and self.controller.sequence > 0
+        if moving and 0 <= now - self.output.last_ns < ACTING_NS:
             return None
         if self.thread.busy_for:
             return Hold.INFERRING

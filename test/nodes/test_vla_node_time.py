@@ -133,12 +133,14 @@ def test_diagnostics_come_once_a_second_and_name_what_is_wrong(vla: Start) -> No
     node.graph.wait_for(lambda: len(arrays) == 2, "two more")
     assert time.monotonic() - started < 3
     statuses = {status.name: status for status in arrays[0].status}
-    assert set(statuses) == {"vla_node: control", "vla_node: camera static"}
+    parts = ("control", "drops", "latency", "limits", "history", "model", "camera static")
+    assert list(statuses) == [f"vla_node: {part}" for part in parts]
     control = {pair.key: pair.value for pair in statuses["vla_node: control"].values}
     assert control["state"] == "active"
-    assert control["model"] == "null/none@0"
-    assert control["count of undecodable image"] == "1"
-    assert {"instruction", "episode", "actions published", "frames overtaken", "latency p95 (ms)"} <= set(control)
+    assert (control["clock"], control["goal"], control["chunk mode"]) == ("system", "none yet", "first")
+    assert int(control["actions published"]) >= 1
+    drops = {pair.key: pair.value for pair in statuses["vla_node: drops"].values}
+    assert drops["undecodable image"] == "1"
     camera = {pair.key: pair.value for pair in statuses["vla_node: camera static"].values}
     assert camera["topic"] == "/image"
     assert camera["frames received"] == "2"
