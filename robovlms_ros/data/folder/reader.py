@@ -56,7 +56,10 @@ class Shard:
                 with self.path.open("rb") as file:
                     self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 self._file = pa.ipc.open_file(pa.py_buffer(self._map))
-            return self._file.get_batch(number)
+            batch = self._file.get_batch(number)
+            # Offsets that point elsewhere would be followed there.
+            batch.validate(full=True)
+            return batch
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(
                 f"{self.path}, batch {number}: {error}; copy the dataset again, or import it again"
@@ -113,7 +116,9 @@ class FolderEpisode:
             raise KeyError(camera)
         if not 0 <= step < len(self):
             raise IndexError(step)
-        data: bytes = self._batch.column(image_column(camera))[step].as_py()
+        data = self._batch.column(image_column(camera))[step].as_py()
+        if not isinstance(data, bytes):
+            raise DataError(f"{self._source.name}, episode {self.identifier}, step {step}: no image of {camera}")
         self._source.count_read(len(data))
         return data
 

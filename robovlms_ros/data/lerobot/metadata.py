@@ -179,7 +179,7 @@ def _table(path: Path, wanted: Any) -> pa.Table:
     try:
         names = pq.read_schema(path).names
         return pq.read_table(path, columns=[name for name in names if wanted(name)], partitioning=None)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 

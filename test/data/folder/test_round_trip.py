@@ -193,6 +193,18 @@ class TestBadFolders:
         with pytest.raises(DataError, match="made, episode e1, step 3, camera hand: corrupt"):
             open_dataset(folder)[1].image("hand", 3)
 
+    def test_offsets_that_point_out_of_the_file_are_not_followed(self, folder: Path) -> None:
+        """Arrow would end the process in an attempt to find the memory."""
+        shard = folder / "shards" / "000001.arrow"
+        episode = open_dataset(folder)[1]
+        ends = np.cumsum([0, *(len(episode.encoded("hand", step)) for step in range(5))])
+        offsets, data = ends.astype("<i8").tobytes(), shard.read_bytes()
+        assert data.count(offsets) == 1
+        ends[-1] = 2**45
+        shard.write_bytes(data.replace(offsets, ends.astype("<i8").tobytes()))
+        with pytest.raises(DataError, match=r"000001\.arrow, batch 0: .*out of bounds"):
+            open_dataset(folder)[1].image("hand", 4)
+
     @staticmethod
     def change(folder: Path, **changes: object) -> None:
         path = folder / "dataset.json"

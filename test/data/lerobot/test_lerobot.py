@@ -195,6 +195,14 @@ def test_a_description_that_cannot_be_right_is_refused(
         _ = LeRobotSource(root, mapping())[0]
 
 
+def test_a_table_of_episodes_that_is_damaged_is_named(tmp_path: Path) -> None:
+    root = lerobot_folder.write(tmp_path / "d", episodes()[:1], version="v3.0")
+    path = root / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
+    path.write_bytes(path.read_bytes().replace(b"episode_index", b"episode_ind\xaax"))
+    with pytest.raises(DataError, match=r"file-000\.parquet cannot be read"):
+        LeRobotSource(root, mapping())
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
