@@ -56,6 +56,7 @@ def installed_executables() -> set[str]:
     return {Path(program).name for program in programs.split()}
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: str(path.name))
 def test_every_argument_that_is_used_is_declared_and_the_reverse(path: Path) -> None:
     declared = [first_argument(call) for call in calls(path, "DeclareLaunchArgument")]
@@ -65,12 +66,14 @@ def test_every_argument_that_is_used_is_declared_and_the_reverse(path: Path) -> 
         assert keyword(call, "description") is not None
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: str(path.name))
 def test_every_executable_that_is_started_is_installed(path: Path) -> None:
     assert started(path)
     assert set(started(path)) <= installed_executables()
 
 
+@pytest.mark.fault(37)
 def test_every_node_is_started_by_some_launch_file() -> None:
     assert set(NODES) <= {executable for path in LAUNCH_FILES for executable in started(path)}
 
@@ -93,6 +96,7 @@ def test_vla_launch_offers_the_facts_of_a_deployment() -> None:
     }
 
 
+@pytest.mark.fault(37)
 def test_vla_launch_remaps_topics_that_the_nodes_have() -> None:
     names = {assign.targets[0].id: assign.value for assign in ast.walk(tree(VLA_LAUNCH)) if simple(assign)}
     for call in calls(VLA_LAUNCH, "Node"):
@@ -111,6 +115,7 @@ def simple(node: ast.AST) -> bool:
     return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
 
 
+@pytest.mark.fault(37)
 def test_vla_launch_sets_parameters_that_the_nodes_have() -> None:
     names = {each.arg.replace("__", ".") for call in calls(VLA_LAUNCH, "overrides") for each in call.keywords}
     assert names

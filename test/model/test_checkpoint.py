@@ -49,6 +49,7 @@ class RunsCode:
         return os.system, (f"touch '{self.sentinel}'",)
 
 
+@pytest.mark.fault(14)
 def test_code_in_an_old_checkpoint_does_not_run(tmp_path: Path) -> None:
     sentinel, path = tmp_path / "sentinel", tmp_path / "model.pt"
     torch.save({"state_dict": TENSORS, "x": RunsCode(sentinel)}, path, _use_new_zipfile_serialization=False)
@@ -74,6 +75,7 @@ def test_a_tar_file_is_never_unpickled(tmp_path: Path) -> None:
     assert sentinel.exists(), "the sentinel must be able to fire, or this test shows nothing"
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize(
     ("content", "problem"),
@@ -92,6 +94,7 @@ def test_a_file_that_is_no_checkpoint_is_named_with_a_cure(
         read_checkpoint(path)
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.95])
 def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, kept: float) -> None:
@@ -106,6 +109,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str, kept: float) -
         read_checkpoint(path)
 
 
+@pytest.mark.fault(14)
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         read_checkpoint(tmp_path / "model.pt")

@@ -54,6 +54,7 @@ def test_everything_is_cast(tensors: dict[str, Tensor], dtype: torch.dtype) -> N
     assert {tensor.dtype for tensor in floating} == {dtype}
 
 
+@pytest.mark.fault(14)
 def test_missing_and_left_over_weights_are_listed(tensors: dict[str, Tensor]) -> None:
     del tensors[HEAD]
     tensors["act_head.fc.weight"] = torch.ones(2)
@@ -61,12 +62,14 @@ def test_missing_and_left_over_weights_are_listed(tensors: dict[str, Tensor]) ->
         assign(tensors)
 
 
+@pytest.mark.fault(14)
 def test_a_checkpoint_without_policy_head_says_so(tensors: dict[str, Tensor]) -> None:
     backbone = {key: value for key, value in tensors.items() if not key.startswith("act_head")}
     with pytest.raises(WeightsError, match="no policy head"):
         assign(backbone)
 
 
+@pytest.mark.fault(14)
 def test_a_wrong_shape_names_the_weight_and_both_shapes(tensors: dict[str, Tensor]) -> None:
     with pytest.raises(WeightsError, match=r"act_head\.actions\.mlp\.6\.weight is \[18, 256\].* \[30, 256\]"):
         assign(tensors, fwd_pred_next_n=5)
@@ -119,6 +122,7 @@ def test_a_number_too_large_for_half_precision_is_refused(tensors: dict[str, Ten
     assign_weights(empty_model(), tensors, torch.bfloat16, "file.pt")
 
 
+@pytest.mark.fault(14)
 def test_weights_of_another_backbone_say_so() -> None:
     other = {key.removeprefix("model."): value for key, value in golden_cases.state_dict("paligemma_lstm").items()}
     with pytest.raises(

@@ -60,17 +60,20 @@ def test_one_history_follows_each_action_and_shares_its_header(bench: Bench) -> 
     assert len(bench.histories) == 2
 
 
+@pytest.mark.fault(26)
 def test_a_lost_action_is_an_invalid_row_not_a_shift(bench: Bench) -> None:
     assert rows(bench.after(0, 1, 3)) == [0.0, 1.0, None, 3.0]
     assert bench.node._status().message == "1 actions lost"
 
 
+@pytest.mark.fault(27)
 def test_a_late_action_takes_its_place(bench: Bench) -> None:
     message = bench.after(0, 2, 1)
     assert rows(message) == [None, 0.0, 1.0, 2.0]
     assert message.sequence == 2
 
 
+@pytest.mark.fault(28)
 def test_a_new_episode_clears_the_window(bench: Bench) -> None:
     bench.after(0, 1, 2)
     assert rows(bench.after(0, episode=1)) == [None, None, None, 0.0]

@@ -126,6 +126,7 @@ def test_a_signal_stops_an_arm_that_the_bridge_moves(start: Any, graph: Any, num
     graph.wait_for(lambda: twists[-1].twist.linear.x == 0, "the stop")
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_mid_inference_stops_the_arm_and_ends_within_two_seconds(
     start: Any, graph: Any, number: signal.Signals

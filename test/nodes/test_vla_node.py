@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
+from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -66,6 +68,7 @@ def test_the_whole_chunk_is_published_for_those_who_listen(vla: Start, scripted:
     assert chunks[0].header == action.header
 
 
+@pytest.mark.fault(18)
 def test_reset_starts_an_episode_that_repeats_the_first(vla: Start) -> None:
     node = vla()
     node.say("go")
@@ -98,6 +101,31 @@ def test_limits_may_change_live_and_are_seen_in_the_next_action(vla: Start) -> N
     action = node.act()
     assert np.hypot(np.hypot(action.translation.x, action.translation.y), action.translation.z) <= 0.0010001
     assert action.saturated & 0b111
+
+
+@pytest.mark.fault(4)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limits.translation", -0.01),
+        ("limits.translation", math.nan),
+        ("limits.rotation", math.inf),
+        ("limits.rotation", "0.1"),
+        ("limits.translation", [0.1, 0.1, 0.1]),
+        ("limits.workspace", [0.0, 0.0, 0.0, 1.0, 1.0]),
+        ("limits.workspace", [0.0, 0.0, 0.0, 1.0, 1.0, math.nan]),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused_with_the_reason(vla: Start, name: str, value: Any) -> None:
+    node = vla()
+    before = node.node._runtime.controller.settings
+    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+    (result,) = node.graph.call(SetParameters, "vla_node/set_parameters", request).results
+    assert not result.successful
+    assert name.rsplit(".", 1)[1] in result.reason
+    assert node.node._runtime.controller.settings is before
+    node.say("go")
+    assert node.act()
 
 
 def test_a_horizon_beyond_the_chunk_is_refused_with_the_reason(vla: Start, scripted: Any) -> None:

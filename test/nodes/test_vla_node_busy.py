@@ -32,6 +32,7 @@ def busy(vla: Start, scripted: Any) -> Any:
     release.set()
 
 
+@pytest.mark.fault(22)
 def test_nothing_is_published_after_deactivate_not_even_what_was_on_its_way(busy: Any) -> None:
     thread = busy.node._runtime.thread
     assert busy.transition("deactivate")
@@ -50,6 +51,7 @@ def test_an_active_node_is_not_started_again_while_its_last_inference_runs(busy:
     busy.graph.wait_for(lambda: busy.transition("activate"), "activation")
 
 
+@pytest.mark.fault(23)
 def test_cleanup_while_an_inference_hangs_gives_everything_back(busy: Any) -> None:
     assert busy.transition("deactivate")
     assert busy.transition("cleanup")
@@ -58,6 +60,22 @@ def test_cleanup_while_an_inference_hangs_gives_everything_back(busy: Any) -> No
     assert busy.transition("activate")
 
 
+@pytest.mark.fault(23)
+def test_the_late_answer_of_a_node_that_was_cleaned_up_belongs_to_nobody(busy: Any) -> None:
+    old = busy.node._runtime.thread
+    for transition in ("deactivate", "cleanup", "configure", "activate"):
+        assert busy.transition(transition)
+    busy.release.set()
+    busy.graph.wait_for(lambda: not old.busy_for, "the end of the inference")
+    busy.graph.stays(lambda: not busy.actions, 0.2)
+    busy.node._runtime.controller.counts.clear()
+    busy._speaker = None
+    busy.say("again")
+    assert busy.act().instruction == "again"
+    assert len(busy.actions) == 1
+
+
+@pytest.mark.fault(17)
 def test_services_answer_and_diagnostics_tell_while_an_inference_hangs(vla: Start, scripted: Any) -> None:
     release = threading.Event()
 
@@ -77,6 +95,7 @@ def test_services_answer_and_diagnostics_tell_while_an_inference_hangs(vla: Star
     node.wait_for_count("superseded during inference")
 
 
+@pytest.mark.fault(17)
 def test_nothing_comes_of_an_inference_that_hung(vla: Start, scripted: Any) -> None:
     release = threading.Event()
 

@@ -203,6 +203,7 @@ def test_a_reset_ends_the_chunk(vla: Start, scripted: Any, camera: Any) -> None:
     assert [action.sequence for action in second] == list(range(len(second)))
 
 
+@pytest.mark.fault(12)
 def test_another_instruction_ends_the_chunk(vla: Start, scripted: Any, camera: Any) -> None:
     node = vla(scripted(chunk=30), parameters=OVERLAP)
     node.say("pick")

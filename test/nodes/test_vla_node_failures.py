@@ -27,6 +27,7 @@ def fail_when(condition: Callable[[int], bool], error: Exception) -> Callable[..
     return script
 
 
+@pytest.mark.fault(16)
 def test_one_failure_recovers(vla: Start, scripted: Any) -> None:
     node = vla(scripted(fail_when(lambda call: call == 1, RuntimeError("once"))))
     node.say("go")
@@ -38,6 +39,7 @@ def test_one_failure_recovers(vla: Start, scripted: Any) -> None:
     assert node.state == "active"
 
 
+@pytest.mark.fault(16)
 def test_failures_in_a_row_deactivate_the_node_which_says_why(vla: Start, scripted: Any) -> None:
     node = vla(
         scripted(fail_when(lambda _: True, RuntimeError("out of memory"))), parameters={"watchdog.max_failures": 3}
@@ -56,6 +58,7 @@ def test_failures_in_a_row_deactivate_the_node_which_says_why(vla: Start, script
     assert node.act()
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dimension", range(7))
 def test_an_output_that_is_not_finite_is_never_published(
@@ -77,6 +80,7 @@ def test_an_output_that_is_not_finite_is_never_published(
     assert len(node.actions) == 1
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize("shape", [(1, 6), (1, 8), (0, 7)])
 def test_an_output_of_the_wrong_shape_is_never_published(
     vla: Start, scripted: Any, shape: tuple[int, int]
@@ -88,6 +92,7 @@ def test_an_output_of_the_wrong_shape_is_never_published(
     assert not node.actions
 
 
+@pytest.mark.fault(3)
 def test_a_huge_output_is_limited_and_marked(vla: Start, scripted: Any) -> None:
     huge = np.array([[1e9, 0, 0, 0, 0, 0, 1.0]])
     node = vla(scripted(lambda _, chunk: ActionChunk(huge.astype(np.float32), huge, {"model": 0.1})))

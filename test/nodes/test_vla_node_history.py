@@ -22,6 +22,7 @@ def history(episode: int, sequence: int, value: float, length: int = 2) -> Actio
     return message
 
 
+@pytest.mark.fault(30)
 def test_the_node_acts_without_a_history_node_and_marks_the_window_empty(vla: Start) -> None:
     node = vla()
     node.say("go")
@@ -30,6 +31,7 @@ def test_the_node_acts_without_a_history_node_and_marks_the_window_empty(vla: St
     assert not node.policy.seen[-1].history.valid.any()
 
 
+@pytest.mark.fault(18)
 def test_the_received_history_is_what_the_policy_sees(vla: Start) -> None:
     node = vla(parameters={"history.length": 4})
     node.say("go")
@@ -41,6 +43,24 @@ def test_the_received_history_is_what_the_policy_sees(vla: Start) -> None:
     window = node.policy.seen[-1].history
     assert window.valid.tolist() == [False, False, False, True]
     np.testing.assert_array_equal(window.actions[-1], np.full(7, 0.5, np.float32))
+
+
+@pytest.mark.fault(18)
+def test_of_a_history_longer_than_the_window_the_newest_rows_are_seen(vla: Start) -> None:
+    node = vla(parameters={"history.length": 2})
+    node.say("go")
+    for _ in range(3):
+        node.act()
+    message = history(0, 2, 0.0, length=5)
+    message.valid = [False, False, True, True, True]
+    message.actions = [float(row) for row in range(5) for _ in range(7)]
+    publisher = node.graph.publisher(ActionHistory, "action_history")
+    publisher.publish(message)
+    node.graph.wait_for(lambda: node.node._runtime.controller.received_history, "the history")
+    node.act()
+    window = node.policy.seen[-1].history
+    assert window.valid.tolist() == [True, True]
+    assert window.actions[:, 0].tolist() == [3.0, 4.0]
 
 
 def test_a_malformed_history_is_counted_and_ignored(vla: Start) -> None:

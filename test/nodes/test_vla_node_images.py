@@ -17,6 +17,7 @@ from robovlms_ros.ros.messages import to_nanoseconds
 Start = Callable[..., Any]
 
 
+@pytest.mark.fault(8)
 def test_a_slow_policy_gets_the_newest_frame_and_the_others_are_counted(vla: Start, scripted: Any) -> None:
     release = threading.Event()
 
@@ -48,7 +49,19 @@ def test_pixels_arrive_as_rgb_whatever_the_encoding(vla: Start) -> None:
     np.testing.assert_array_equal(node.policy.seen[0].images["static"][0, 0], [0, 0, 200])
 
 
-@pytest.mark.parametrize("changes", [{"encoding": "rgb9"}, {"height": 47}, {"encoding": "16UC1"}, {"width": 0}])
+@pytest.mark.fault(5)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoding": "rgb9"},
+        {"encoding": "16UC1"},
+        {"height": 47},
+        {"height": 49},
+        {"width": 0},
+        {"step": 191},
+        {"height": 10_000, "width": 10_000, "step": 30_000},
+    ],
+)
 def test_a_bad_image_is_dropped_and_counted_and_the_next_is_answered(vla: Start, changes: dict[str, Any]) -> None:
     node = vla()
     node.say("go")
@@ -58,6 +71,29 @@ def test_a_bad_image_is_dropped_and_counted_and_the_next_is_answered(vla: Start,
     assert node.state == "active"
 
 
+@pytest.mark.fault(5)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"is_bigendian": 1},
+        {"width": 1, "height": 1, "step": 3},
+        {"width": 63},
+        {"encoding": "mono8", "width": 192},
+    ],
+)
+def test_an_unusual_image_is_answered(vla: Start, changes: dict[str, Any]) -> None:
+    node = vla()
+    node.say("go")
+    image = node.graph.image(value=7, **changes)
+    image.data = image.data[: image.step * image.height]
+    node.see(image)
+    node.graph.wait_for(lambda: node.actions, "an action")
+    pixels = node.policy.seen[0].images["static"]
+    assert pixels.shape == (image.height, image.width, 3)
+    assert (pixels == 7).all()
+
+
+@pytest.mark.fault(6)
 def test_compressed_images_are_heard_below_the_topic(vla: Start) -> None:
     pillow = pytest.importorskip("PIL.Image")
     import io

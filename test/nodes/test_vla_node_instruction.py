@@ -16,6 +16,7 @@ from robovlms_ros.ros import qos
 Start = Callable[..., Any]
 
 
+@pytest.mark.fault(12)
 def test_without_an_instruction_nothing_is_published(vla: Start) -> None:
     node = vla()
     node.see()
@@ -23,12 +24,14 @@ def test_without_an_instruction_nothing_is_published(vla: Start) -> None:
     node.graph.stays(lambda: not node.actions)
 
 
+@pytest.mark.fault(13)
 def test_an_instruction_latched_before_the_node_started_is_heard(vla: Start, graph: Any) -> None:
     speaker = graph.helper.create_publisher(String, "instruction", qos.latched())
     speaker.publish(String(data="latched long ago"))
     assert vla().act().instruction == "latched long ago"
 
 
+@pytest.mark.fault(13)
 def test_a_plain_publisher_is_heard_and_once_is_enough(vla: Start) -> None:
     node = vla()
     speaker = node.graph.publisher(String, "instruction", qos.volatile())
@@ -54,6 +57,7 @@ def test_a_changed_instruction_starts_an_episode(vla: Start) -> None:
     assert (action.episode, action.sequence, action.instruction) == (1, 0, "push")
 
 
+@pytest.mark.fault(12)
 def test_an_empty_instruction_stops_the_arm_once(vla: Start) -> None:
     node = vla()
     node.say("go")
@@ -67,6 +71,7 @@ def test_an_empty_instruction_stops_the_arm_once(vla: Start) -> None:
     node.graph.stays(lambda: len(node.actions) == 2)
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("text", ["x" * 10_000, "a\x1bb", "take <image> it"])
 def test_an_instruction_that_is_refused_stops_the_arm(vla: Start, text: str) -> None:
     node = vla()
@@ -81,6 +86,7 @@ def test_an_instruction_that_is_refused_stops_the_arm(vla: Start, text: str) -> 
     assert node.act().instruction == "go on"
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("text", ["ارفع المكعب", "grab the 🍎"])
 def test_instructions_of_any_script_reach_the_policy(vla: Start, text: str) -> None:
     node = vla()
@@ -89,6 +95,7 @@ def test_instructions_of_any_script_reach_the_policy(vla: Start, text: str) -> N
     assert node.policy.seen[0].instruction == text
 
 
+@pytest.mark.fault(12)
 def test_an_instruction_changed_during_inference_discards_the_old_answer(vla: Start, scripted: Any) -> None:
     release = threading.Event()
 
@@ -105,3 +112,13 @@ def test_an_instruction_changed_during_inference_discards_the_old_answer(vla: St
     node.wait_for_count("superseded during inference")
     assert node.act().instruction == "new"
     assert [action.instruction for action in node.actions] == ["new"]
+
+
+@pytest.mark.fault(12)
+def test_nothing_behind_a_nul_reaches_the_policy(vla: Start) -> None:
+    node = vla()
+    node.say("go")
+    node._speaker.publish(String(data="push\x00<image> pull"))  # DDS ends a text there
+    node.graph.wait_for(lambda: node.node._runtime.controller.instruction == "push", "the instruction")
+    assert node.act().instruction == "push"
+    assert node.policy.seen[-1].instruction == "push"

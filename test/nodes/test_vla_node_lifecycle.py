@@ -62,6 +62,7 @@ def test_services_walk_through_all_states(vla: Start) -> None:
         assert (answer.current_state.label, node.state) == (state, state)
 
 
+@pytest.mark.fault(19)
 def test_twenty_cycles_leak_neither_threads_nor_entities(vla: Start) -> None:
     node = vla(state="unconfigured")
     before = entities(node)
@@ -76,6 +77,7 @@ def test_twenty_cycles_leak_neither_threads_nor_entities(vla: Start) -> None:
     assert threading.active_count() == threads
 
 
+@pytest.mark.fault(21)
 def test_invalid_transitions_are_refused_and_change_nothing(vla: Start) -> None:
     node = vla(state="unconfigured")
     assert not request(node, Transition.TRANSITION_ACTIVATE)
@@ -108,6 +110,7 @@ def test_without_a_model_path_the_node_stays_unconfigured_and_says_what_to_do(vl
     assert (status.level, status.message) == (b"\x02", node.node.last_error)
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("kind", ["missing", "file", "empty folder"])
 def test_a_path_without_a_model_is_named_in_the_error(vla: Start, tmp_path: Any, kind: str) -> None:
     from robovlms_ros.ros.policy_loader import load_policy
@@ -125,6 +128,7 @@ def test_a_path_without_a_model_is_named_in_the_error(vla: Start, tmp_path: Any,
     assert "unexpected" not in node.node.last_error
 
 
+@pytest.mark.fault(20)
 def test_a_failed_configuration_succeeds_after_the_parameter_is_corrected(vla: Start) -> None:
     def factory(values: Any) -> NullPolicy:
         if values["model.path"] != "/good":

@@ -19,6 +19,7 @@ Start = Callable[..., Any]
 ALL = {"state.source": "topics", "state.gripper_joint": "finger", "state.gripper_open": 1.0}
 
 
+@pytest.mark.fault(25)
 def test_two_namespaces_do_not_hear_each_other(vla: Start, scripted: Any) -> None:
     left, right = vla(scripted(), namespace="left"), vla(scripted(), namespace="right")
     left.say("go left")
@@ -32,6 +33,7 @@ def test_two_namespaces_do_not_hear_each_other(vla: Start, scripted: Any) -> Non
     assert "/action" not in names
 
 
+@pytest.mark.fault(25)
 def test_every_topic_service_and_action_can_be_remapped(vla: Start, scripted: Any) -> None:
     from robovlms_ros.nodes.vla_node import ENDPOINTS
 
@@ -77,6 +79,7 @@ def test_the_help_names_every_topic_service_and_action_that_the_node_has(vla: St
             assert types[node.resolve_topic_name(endpoint.name)] == [endpoint.type]
 
 
+@pytest.mark.fault(13)
 def test_an_incompatible_camera_is_reported(vla: Start) -> None:
     node = vla(parameters={"images.reliability": "reliable"})
     node.graph.helper.create_publisher(Image, "image", qos.images("best_effort"))

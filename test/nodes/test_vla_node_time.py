@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("rclpy")
+from rcl_interfaces.msg import Log
 
 from robovlms_ros.ros.messages import to_nanoseconds
 
@@ -16,6 +17,7 @@ Start = Callable[..., Any]
 SECOND = 1_000_000_000
 
 
+@pytest.mark.fault(7)
 def test_an_image_older_than_max_age_is_not_acted_on(vla: Start) -> None:
     node = vla()
     node.say("go")
@@ -25,6 +27,7 @@ def test_an_image_older_than_max_age_is_not_acted_on(vla: Start) -> None:
     assert len(node.policy.seen) == 1
 
 
+@pytest.mark.fault(9)
 def test_the_same_stamp_is_answered_once(vla: Start) -> None:
     node = vla()
     node.say("go")
@@ -35,6 +38,7 @@ def test_the_same_stamp_is_answered_once(vla: Start) -> None:
     assert len(node.actions) == 1
 
 
+@pytest.mark.fault(9)
 def test_stamps_that_go_back_or_lie_in_the_future_are_refused(vla: Start) -> None:
     node = vla()
     node.say("go")
@@ -46,6 +50,7 @@ def test_stamps_that_go_back_or_lie_in_the_future_are_refused(vla: Start) -> Non
     assert node.act().sequence == 1
 
 
+@pytest.mark.fault(9)
 def test_an_image_without_a_stamp_counts_as_taken_on_arrival(vla: Start) -> None:
     node = vla()
     node.say("go")
@@ -56,6 +61,7 @@ def test_an_image_without_a_stamp_counts_as_taken_on_arrival(vla: Start) -> None
     assert node.node._runtime.inputs[0].unstamped == 1
 
 
+@pytest.mark.fault(7)
 def test_the_arm_is_stopped_once_when_the_camera_stops_and_goes_on_when_it_returns(vla: Start) -> None:
     node = vla(parameters={"watchdog.timeout": 0.2, "images.max_age": 0.2})
     node.say("go")
@@ -70,6 +76,34 @@ def test_the_arm_is_stopped_once_when_the_camera_stops_and_goes_on_when_it_retur
     assert node.act().sequence == 2
 
 
+@pytest.mark.fault(7)
+def test_a_camera_that_stops_is_reported_within_its_age_and_so_is_its_return(vla: Start) -> None:
+    node = vla(parameters={"watchdog.timeout": 0.2, "images.max_age": 0.3})
+    logs = node.graph.collect(Log, "/rosout", 100)
+    node.say("go")
+    node.act()
+    seen = time.monotonic()
+
+    def camera() -> Any:
+        return next(status for status in node.node._status() if status.name == "vla_node: camera static")
+
+    node.graph.wait_for(lambda: camera().level == b"\x01", "the warning")
+    assert time.monotonic() - seen > 0.25
+    assert camera().message.startswith("no image on /image for ")
+    node.graph.wait_for(lambda: len(node.actions) == 2, "the stop action")
+    node.graph.stays(lambda: len(node.actions) == 2, 0.3)
+    for _ in range(3):
+        node.act()
+    assert camera().level == b"\x00"
+
+    def logged(text: str) -> int:
+        return sum(text in log.msg for log in logs)
+
+    node.graph.wait_for(lambda: logged("camera 'static' recovered"), "the log")
+    assert (logged("camera 'static' lost"), logged("camera 'static' recovered")) == (1, 1)
+
+
+@pytest.mark.fault(11)
 def test_without_a_clock_nothing_is_published_and_diagnostics_say_why(simulated: Any) -> None:
     node, _ = simulated
     node.say("go")
@@ -91,6 +125,7 @@ def test_ages_are_measured_on_simulated_time(simulated: Any) -> None:
     node.wait_for_count("stale image")
 
 
+@pytest.mark.fault(10)
 def test_a_bag_that_loops_starts_an_episode_and_stops_nothing(simulated: Any) -> None:
     node, clock = simulated
     clock.set(node, 100 * SECOND)

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("torch")
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
 from robovlms_ros.policy import HistoryWindow, Observation, VLAPolicy
 from robovlms_ros.policy.untrained import make_untrained
@@ -64,6 +65,7 @@ def test_the_node_gives_exactly_what_the_policy_gives_offline(vla: Start, packed
     assert json.loads(cards[0].data)["weights_sha256"] == policy.card["weights_sha256"]
 
 
+@pytest.mark.fault(14, 15)
 @pytest.mark.parametrize(
     ("damage", "parameters", "named"),
     [
@@ -97,3 +99,23 @@ def test_a_model_that_cannot_be_loaded_is_named_and_the_node_stays_unconfigured(
     assert node.state == "unconfigured"
     assert named in node.node.last_error
     assert node.graph.helper.count_publishers("action") == 0
+
+
+@pytest.mark.fault(18)
+def test_an_episode_after_a_reset_repeats_the_first_to_the_bit(vla: Start, packed: Path) -> None:
+    node = vla(load_policy, parameters={"model.path": str(packed), "history.source": "internal"})
+    node.say("pick up the red block")
+    episodes: list[list[list[float]]] = []
+    for _ in range(2):
+        answers: list[list[float]] = []
+        for value in range(0, 250, 50):  # more frames than the window of three: the LSTM's memory matters
+            now, known = node.graph.now_ns(), len(node.actions)
+            node.see(node.graph.image(now, value=value))
+            node.see(node.graph.image(now, value=255 - value), "image_hand")
+            node.graph.wait_for(lambda known=known: len(node.actions) > known, "an action")
+            answers.append(list(node.actions[-1].model_action))
+        episodes.append(answers)
+        assert node.graph.call(Trigger, "vla_node/reset", Trigger.Request()).success
+    assert episodes[0] == episodes[1]
+    assert episodes[0][0] != episodes[0][-1]
+    assert {action.episode for action in node.actions} == {0, 1}

@@ -35,18 +35,21 @@ def test_a_final_line_break_is_no_part_of_the_instruction() -> None:
     assert clean_instruction("go home\n") == "go home"
 
 
+@pytest.mark.fault(12)
 def test_the_length_is_capped() -> None:
     assert len(clean_instruction("x" * MAX_LENGTH)) == MAX_LENGTH
     with pytest.raises(InstructionError, match="10240 characters"):
         clean_instruction("x" * 10240)
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("character", ["\0", "\x1b", "\x7f", "\x85", "\n", "\ud800"])
 def test_control_characters_are_refused(character: str) -> None:
     with pytest.raises(InstructionError, match=f"U\\+{ord(character):04X}"):
         clean_instruction(f"open{character}drawer")
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("token", ["<image>", "<grounding>", "<|endoftext|>", "</s>", "<IMAGE>"])
 def test_markup_of_language_models_is_refused(token: str) -> None:
     with pytest.raises(InstructionError, match="markup"):

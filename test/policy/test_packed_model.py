@@ -75,6 +75,7 @@ def test_a_policy_head_is_picked_by_name(packed: Path) -> None:
     assert VLAPolicy.load(packed, policy_head="LSTMDecoder").card == own.card
 
 
+@pytest.mark.fault(14)
 def test_an_unknown_policy_head_lists_those_there_are(packed: Path) -> None:
     with pytest.raises(ConfigError, match="no policy head 'none'; it has LSTMDecoder, short"):
         VLAPolicy.load(packed, policy_head="none")

@@ -49,6 +49,7 @@ def test_silence_is_measured_from_the_last_arrival() -> None:
     assert monitor.silent_for(5 * MS) == math.inf
 
 
+@pytest.mark.fault(35)
 def test_percentiles_of_nothing_are_zero() -> None:
     latencies = Latencies()
     assert latencies.percentile(50) == 0.0

@@ -60,6 +60,7 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return str(request.param)
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize("big_endian", [0, 1])
 @pytest.mark.parametrize("padding", [0, 1, 6])
 @pytest.mark.parametrize("encoding", ENCODED)
@@ -75,12 +76,14 @@ def test_the_order_of_8uc3_is_told(both_ways: str) -> None:
     np.testing.assert_array_equal(decode_image(message(RGB, "8UC3"), three_channel_order="rgb"), RGB)
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (3, 5)])
 def test_odd_sizes_are_decoded(both_ways: str, shape: tuple[int, int]) -> None:
     pixels = RGB[: shape[0], : shape[1]]
     np.testing.assert_array_equal(decode_image(message(pixels, "bgr8", 2)), pixels[..., ::-1])
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize("padding", [0, 4])
 @pytest.mark.parametrize("encoding", BAYER)
 def test_bayer_patterns_are_told_apart_padding_and_all(encoding: str, padding: int) -> None:
@@ -106,6 +109,7 @@ def test_bayer_without_opencv_says_what_is_missing(monkeypatch: pytest.MonkeyPat
         decode_image(message(np.zeros((4, 4), np.uint8), "bayer_rggb8"))
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize(
     ("encoding", "conversion"),
     [
@@ -123,6 +127,7 @@ def test_yuv422_equals_opencv(encoding: str, conversion: str) -> None:
         np.testing.assert_array_equal(decode_image(message(packed, encoding, padding)), reference)
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -147,6 +152,7 @@ def test_a_header_that_cannot_be_right_is_refused_with_the_reason(
         decode_image(changed(message(RGB, "rgb8"), **changes))
 
 
+@pytest.mark.fault(5)
 def test_a_header_of_a_hundred_megapixels_allocates_nothing() -> None:
     lying = message(RGB, "rgb8", height=10_000, width=10_000, step=30_000)
     tracemalloc.start()
@@ -176,6 +182,7 @@ def test_a_jpeg_is_decoded_closely() -> None:
     assert np.abs(decoded.astype(int) - smooth).max() <= 4
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("cut", [0, 10, 300])
 def test_a_corrupt_jpeg_is_an_error(cut: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

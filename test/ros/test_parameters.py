@@ -71,6 +71,7 @@ def test_descriptors_tell_the_range_and_the_meaning(graph: Any) -> None:
     assert node.describe_parameter("fixed").read_only
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -53,6 +53,7 @@ sys.exit(scripted_node.main())
 """
 
 
+@pytest.mark.fault(35)
 def test_sound_nodes_hold(capsys: pytest.CaptureFixture[str]) -> None:
     faults = ("NaN in an action", "huge actions", "camera: unknown encoding", "cleanup", "goal to its steps")
     options = [word for fault in faults for word in ("--fault", fault)]

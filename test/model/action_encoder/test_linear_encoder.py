@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import golden_cases
+import pytest
 import torch
 
 from robovlms_ros.model.action_encoder.linear_encoder import ActionLinearEncoder
@@ -8,6 +9,7 @@ from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.model.sequence import MaskedTokens
 
 
+@pytest.mark.fault(29)
 def test_tokens_match_upstream() -> None:
     functions = golden_cases.arrays("functions")
     encoder = ActionLinearEncoder(6, 1, 16)
