@@ -26,9 +26,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from robovlms_ros.data.folder.batches import StoredEpisode
 from robovlms_ros.data.folder.format import DatasetInfo, ImageFormat, Origin
 from robovlms_ros.data.folder.reader import open_dataset
-from robovlms_ros.data.folder.writer import DatasetWriter, StoredEpisode
+from robovlms_ros.data.folder.writer import DatasetWriter
 from robovlms_ros.data.images import encode, resize
 
 WINDOW, EPISODE = 8, 64

@@ -9,9 +9,10 @@ from typing import cast
 
 from robovlms_ros.data.episodes import Episode, EpisodeSource, check_rows
 from robovlms_ros.data.errors import DataError
+from robovlms_ros.data.folder.batches import StoredEpisode
 from robovlms_ros.data.folder.format import Camera, DatasetInfo, ImageFormat, Origin
 from robovlms_ros.data.folder.reader import FolderEpisode
-from robovlms_ros.data.folder.writer import SHARD_BYTES, DatasetWriter, StoredEpisode
+from robovlms_ros.data.folder.writer import SHARD_BYTES, DatasetWriter
 from robovlms_ros.data.images import decode, encode, resize
 from robovlms_ros.data.pixels import PixelError
 from robovlms_ros.data.recorded import RecordedEpisode

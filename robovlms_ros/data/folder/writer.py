@@ -7,28 +7,23 @@ is what makes this possible, and each record batch carries its own line of the l
 
 from __future__ import annotations
 
-import mmap
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from robovlms_ros.data.errors import DataError
+from robovlms_ros.data.folder.batches import ROW_KEY, StoredEpisode, batch_of, readable_batches, sync_folder
 from robovlms_ros.data.folder.format import (
     DATASET_FILE,
     EPISODES_FILE,
     SHARDS,
     DatasetInfo,
     EpisodeRow,
-    image_column,
-    parse,
     read_info,
     read_rows,
     shard_name,
@@ -38,22 +33,6 @@ from robovlms_ros.data.folder.format import (
 from robovlms_ros.data.report import Drop, group_drops
 
 SHARD_BYTES = 128 * 2**20
-_FILE_MAGIC = b"ARROW1\0\0"
-_ROW = "episode"
-
-
-@dataclass(frozen=True)
-class StoredEpisode:
-    """An episode with encoded images, ``{camera: T files}``; see `robovlms_ros.data.episodes.Episode`."""
-
-    identifier: str
-    instruction: str
-    step_duration: float
-    actions: NDArray[np.float64]
-    images: Mapping[str, Sequence[bytes]]
-    states: NDArray[np.float64] | None = None
-    stamps: NDArray[np.int64] | None = None
-    dropped: Sequence[Drop] = field(default_factory=tuple)
 
 
 def open_unbuffered(path: Path) -> IO[bytes]:
@@ -132,7 +111,7 @@ class DatasetWriter:
                 batch=len(self._pending),
                 dropped=tuple(part.dropped),
             )
-            self._write(_batch(part, self._schema), row)
+            self._write(batch_of(part, self._schema), row)
             if last and self._file is not None:
                 self._safe_size = self._file.tell()
                 if self._safe_size >= self._shard_bytes:
@@ -208,7 +187,7 @@ class DatasetWriter:
             return
         complete: list[tuple[EpisodeRow, pa.RecordBatch]] = []
         waiting: list[tuple[EpisodeRow, pa.RecordBatch]] = []
-        for row, batch in _readable(old, self._schema):
+        for row, batch in readable_batches(old, self._schema):
             waiting.append((row, batch))
             if row.last_part:
                 complete += waiting
@@ -240,7 +219,7 @@ class DatasetWriter:
 
     def _write(self, batch: pa.RecordBatch, row: EpisodeRow) -> None:
         assert self._writer is not None
-        self._writer.write_batch(batch, custom_metadata={_ROW: row.model_dump_json()})
+        self._writer.write_batch(batch, custom_metadata={ROW_KEY: row.model_dump_json()})
         self._pending.append(row)
 
     def _end_shard(self) -> None:
@@ -251,7 +230,7 @@ class DatasetWriter:
         self._file.close()
         self._writer = self._file = None
         self._part_path.replace(self.folder / SHARDS / shard_name(self._shard_number))
-        _sync_folder(self.folder / SHARDS)
+        sync_folder(self.folder / SHARDS)
         with (self.folder / EPISODES_FILE).open("a", encoding="utf-8") as file:
             file.writelines(row.model_dump_json() + "\n" for row in self._pending)
             file.flush()
@@ -291,48 +270,3 @@ class _DiskErrors:
             f"{self._owner.folder} cannot be written: {error.strerror or error}; {self._owner.complete_episodes} "
             "episodes are kept. Free some space and run the same command again to go on"
         ) from error
-
-
-def _batch(episode: StoredEpisode, schema: pa.Schema) -> pa.RecordBatch:
-    columns: dict[str, pa.Array] = {
-        "actions": _rows(episode.actions, schema),
-        "states": pa.nulls(len(episode.actions), schema.field("states").type)
-        if episode.states is None
-        else _rows(episode.states, schema),
-        "stamps": pa.nulls(len(episode.actions), pa.int64())
-        if episode.stamps is None
-        else pa.array(episode.stamps, pa.int64()),
-        **{image_column(camera): pa.array(files, pa.large_binary()) for camera, files in episode.images.items()},
-    }
-    return pa.record_batch([columns[name] for name in schema.names], schema=schema)
-
-
-def _rows(rows: NDArray[np.float64], schema: pa.Schema) -> pa.Array:
-    values = pa.array(np.ascontiguousarray(rows, dtype=np.float64).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(values, type=schema.field("actions").type)
-
-
-def _readable(path: Path, schema: pa.Schema) -> Iterator[tuple[EpisodeRow, pa.RecordBatch]]:
-    """The episodes of a shard that was not finished, up to where it breaks off."""
-    if path.stat().st_size <= len(_FILE_MAGIC):
-        return
-    with path.open("rb") as file:
-        mapped = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    if mapped[: len(_FILE_MAGIC)].to_pybytes() != _FILE_MAGIC:
-        return
-    with suppress(pa.ArrowInvalid, OSError, StopIteration, DataError):
-        stream = pa.ipc.open_stream(mapped[len(_FILE_MAGIC) :])
-        while stream.schema == schema:
-            batch, metadata = stream.read_next_batch_with_custom_metadata()
-            batch.validate(full=True)
-            yield parse(EpisodeRow, metadata[_ROW].decode(), str(path)), batch
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable too, where the system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

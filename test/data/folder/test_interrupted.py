@@ -17,9 +17,10 @@ import pytest
 from robovlms_ros.data.convert import convert
 from robovlms_ros.data.episodes import ArrayEpisode, MemorySource
 from robovlms_ros.data.errors import DataError
+from robovlms_ros.data.folder.batches import StoredEpisode
 from robovlms_ros.data.folder.format import DatasetInfo, ImageFormat, Origin
 from robovlms_ros.data.folder.reader import FolderSource, open_dataset
-from robovlms_ros.data.folder.writer import DatasetWriter, StoredEpisode
+from robovlms_ros.data.folder.writer import DatasetWriter
 
 ORIGIN = Origin(importer="test", path="memory")
 INFO = DatasetInfo(

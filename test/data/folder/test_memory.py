@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robovlms_ros.data.folder.batches import StoredEpisode
 from robovlms_ros.data.folder.format import DatasetInfo, ImageFormat, Origin
-from robovlms_ros.data.folder.writer import DatasetWriter, StoredEpisode
+from robovlms_ros.data.folder.writer import DatasetWriter
 
 MEGABYTE = 2**20
 PROGRAM = """
