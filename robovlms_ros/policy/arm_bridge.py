@@ -34,6 +34,10 @@ from robovlms_ros.policy.arm_outputs import (
 CLOCK_JUMP_NS = 100_000_000
 
 
+# No policy looks further ahead.
+LONGEST_CHUNK_NS = 10_000_000_000
+
+
 @dataclass(frozen=True)
 class BridgeSettings:
     """Everything that a user chooses; replaced as a whole. ``outputs``: any of "twist", "pose", "gripper".
@@ -166,9 +170,14 @@ class ArmBridge:
             raise CommandError("future stamp", f"its stamp is {-age_ns * 1e-9:.3f} s ahead of the clock")
         # Whatever becomes of it, it has arrived: what is refused below is not lost.
         self._follow(action)
-        if age_ns > self.settings.max_age_ns:
-            raise CommandError("stale action", f"it answers an image that is {age_ns * 1e-9:.3f} s old")
         check_action(action)
+        # A later action of a chunk is meant for a later time; a message cannot claim any time it likes.
+        late_ns = age_ns - min(action.step_index * action.step_ns, LONGEST_CHUNK_NS)
+        if late_ns > self.settings.max_age_ns:
+            raise CommandError(
+                "stale action",
+                f"it answers an image that is {age_ns * 1e-9:.3f} s old and is {late_ns * 1e-9:.3f} s late",
+            )
         if not action.frame:
             raise CommandError("no frame", "its header names no frame")
         tool = self._tool_for(action, now_ns) if action.absolute else None

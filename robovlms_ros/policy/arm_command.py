@@ -54,6 +54,8 @@ class ArmAction:
     sequence: int = 0
     episode: int = 0
     absolute: bool = False
+    step_index: int = 0
+    """Steps after ``stamp_ns`` for which the action is meant: its row in the predicted chunk."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ ARM_BRIDGE_NODE = ParameterTable([
         "numbers (see array.content), `trajectory` the finger joints.", "at start", choices=OUTPUTS),
     Row("frame", "", "Frame named in commands; empty = the action's. It renames, it does not transform.",
         "at start"),
-    Row("max_age", 1.0, "Seconds after which the image that an action answers is too old to act on.", "any time",
+    Row("max_age", 1.0, "Seconds that an action may be late: after its image, and for each of its chunk "
+        "before it a step later.", "any time",
         low=0.01, high=60.0),
     Row("future_tolerance", 0.2, "Seconds that an action's stamp may lie ahead of the node's clock.", "any time",
         low=0.0, high=60.0),

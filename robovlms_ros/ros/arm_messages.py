@@ -36,6 +36,7 @@ def arm_action(message: VLAAction) -> ArmAction:
         sequence=message.sequence,
         episode=message.episode,
         absolute=message.mode == VLAAction.MODE_ABSOLUTE,
+        step_index=message.step_index,
     )
 
 

@@ -68,6 +68,8 @@ def test_without_a_tool_pose_the_other_outputs_go_on() -> None:
     [
         ({"stamp_ns": START - 1001 * MS}, "stale action"),
         ({"stamp_ns": 0}, "stale action"),
+        ({"stamp_ns": START - 1301 * MS, "step_index": 3, "step_ns": 100 * MS}, "stale action"),
+        ({"stamp_ns": START - 12 * SECOND, "step_index": 2**32 - 1}, "stale action"),
         ({"stamp_ns": START + 201 * MS}, "future stamp"),
         ({"translation": [math.nan, 0, 0]}, "not finite"),
         ({"rotation": [0, 0, -math.inf]}, "not finite"),
@@ -93,6 +95,13 @@ def test_an_action_that_must_not_be_executed_sends_nothing_and_is_counted(
     assert (bridge.received, bridge.executed) == (1, 0)
     assert sent(bridge.offer(action(sequence=1), START)) == {"twist", "gripper"}
     assert bridge.refusal is None
+
+
+def test_a_later_action_of_a_chunk_is_meant_for_a_later_time() -> None:
+    bridge = make()
+    later = action(stamp_ns=START - 1300 * MS, step_index=3, step_ns=100 * MS)
+    assert sent(bridge.offer(later, START)) >= {"twist"}
+    assert not bridge.counts
 
 
 def test_a_refused_action_does_not_prolong_the_last() -> None:
