@@ -61,7 +61,6 @@ NOT_YET = {
     32: "robovlms replay is not built yet",
     33: "robovlms replay is not built yet",
     34: "robovlms replay is not built yet",
-    36: "the keys of diagnostics are still being settled",
     38: "needs a full ROS installation; test/launch/test_vla_launch.py runs where launch_ros is installed",
 }
 

@@ -70,6 +70,7 @@ FAULTS: dict[str, Fault] = {
         disturb=partial(policy_faults.giving_up, kind="exception"),
         reason=ENDINGS.FAILED,
     ),
+    "somebody looks at the overlay": neighbour_faults.watched_overlay,
     "bad history": neighbour_faults.bad_history,
     "bad actions": neighbour_faults.bad_actions,
     "bridge killed": neighbour_faults.killed_bridge,

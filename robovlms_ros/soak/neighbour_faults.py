@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 from builtin_interfaces.msg import Duration
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from robovlms_ros.ros import qos
 from robovlms_ros.ros.interfaces import ActionHistory, VLAAction
 from robovlms_ros.ros.messages import to_time
-from robovlms_ros.soak.nodes import BRIDGE, HISTORY
+from robovlms_ros.soak.nodes import BRIDGE, HISTORY, VLA
 from robovlms_ros.soak.rig import Rig
 from robovlms_ros.soak.witness import HOSTILE_MODEL
 
@@ -63,3 +66,15 @@ def killed_history(rig: Rig) -> None:
     rig.wait_for(lambda: rig.watcher.actions > before + 5, "actions without a history node")
     since = time.time_ns()
     rig.wait_for(lambda: rig.witness.acted_since(since), "a history of the new node", START_UP)
+
+
+def watched_overlay(rig: Rig) -> None:
+    """Look at ~/overlay for a moment: pictures come, and the arm goes on."""
+    pictures: list[Image] = []
+    node, before = rig.graph.node, rig.watcher.actions
+    seen: Any = rig.graph.between(
+        lambda: node.create_subscription(Image, f"{VLA}/overlay", pictures.append, qos.volatile())
+    )
+    rig.wait_for(lambda: pictures, "a picture")
+    rig.wait_for(lambda: rig.watcher.actions > before + 5, "actions while somebody looks")
+    rig.graph.between(lambda: node.destroy_subscription(seen))

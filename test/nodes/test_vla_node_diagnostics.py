@@ -44,6 +44,7 @@ def schema(node: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.fault(36)
 def test_the_schema_is_the_one_that_is_written_down(vla: Start, scripted: Any) -> None:
     """UPDATE_SCHEMA=1 python -m pytest test/nodes/test_vla_node_diagnostics.py -k written  writes it down anew."""
     node = vla(scripted(cameras=("static", "hand")), state="unconfigured", parameters=ALL)
