@@ -188,7 +188,7 @@ class PoseOutput:
             tool = self.tool(way.start.frame, now_ns)
             self._target = self._near(moved(way.start, way.motion * share), tool)
         except CommandError as error:
-            self._counts[error.kind] += 1
+            self._counts[f"no target: {error.kind}"] += 1
             self._lose(error)
             return None
         return self._target

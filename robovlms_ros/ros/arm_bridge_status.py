@@ -1,7 +1,8 @@
-"""What the arm_bridge_node says about itself in `/diagnostics`."""
+"""What the arm_bridge_node says about itself in `/diagnostics`. docs/arm-bridge.md explains every key."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -10,6 +11,33 @@ from rclpy.node import Node
 from robovlms_ros.policy.arm_bridge import ArmBridge
 from robovlms_ros.ros.clock import now_ns
 from robovlms_ros.ros.diagnostics import ERROR, OK, WARN, status
+
+# Everything that is counted, so that a key is there before it first happens.
+REASONS = (
+    "absolute action",
+    "actions lost",
+    "clock jump",
+    "future stamp",
+    "invalid tool pose",
+    "no clock",
+    "no frame",
+    "no step duration",
+    "no target: frames differ",
+    "no target: no tool pose",
+    "no target: not finite",
+    "no target: tool pose too old",
+    "not finite",
+    "out of order",
+    "speed limited",
+    "stale action",
+    "target drawn back to the tool",
+    "twist beyond its scale",
+    "unknown mode",
+    "unknown rotation format",
+    "watchdog stop",
+    "wrong parameters",
+    "wrong size",
+)
 
 
 def bridge_status(
@@ -33,7 +61,7 @@ def bridge_status(
         "publishers of actions": sources,
     }
     values |= {f"subscribers of {topic}": count for topic, count in listeners.items()}
-    values |= {f"count of {reason}": count for reason, count in sorted(bridge.counts.items())}
+    values |= {f"count of {reason}": bridge.counts[reason] for reason in REASONS}
     return status(level, f"{node.get_name()}: commands", message, node.get_fully_qualified_name(), values)
 
 
@@ -60,5 +88,5 @@ def _state(
     return OK, "executing actions" if bridge.supervised else "stopped by an action"
 
 
-def _since(then: int | None, now: int) -> float | str:
-    return "never" if then is None else max(0, now - then) * 1e-9
+def _since(then: int | None, now: int) -> float:
+    return math.nan if then is None else max(0, now - then) * 1e-9

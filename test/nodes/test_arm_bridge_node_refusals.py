@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +15,13 @@ from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
 
+from robovlms_ros.ros.arm_bridge_status import REASONS
 from robovlms_ros.ros.interfaces import VLAAction
 from robovlms_ros.ros.messages import to_time
 
 from .arm_bridge_bench import MS, SECOND, ArmBench, velocity
 
+ROOT = Path(__file__).resolve().parents[2]
 ALL = ["twist", "pose", "array", "trajectory"]
 
 
@@ -137,6 +141,30 @@ def test_diagnostics_count_what_happened(graph: Any) -> None:
     assert values["subscribers of /twist"] == "1"
     assert values["publishers of actions"] == "1"
     assert float(values["age of the newest executed (ms)"]) >= 0
+
+
+def test_the_document_explains_every_key_and_no_other(graph: Any) -> None:
+    status = ArmBench(graph, {"outputs": ["twist"]}).node._status()
+    keys = {pair.key.replace("subscribers of /twist", "subscribers of TOPIC") for pair in status.values}
+    document = (ROOT / "docs" / "arm-bridge.md").read_text(encoding="utf-8")
+    section = document.split("## Diagnostics, key by key")[1].split("\n## ")[0]
+    explained = [
+        re.findall(r"`([^`]+)`", line.split("|")[1]) for line in section.splitlines() if line[:3] == "| `"
+    ]
+    assert {key for line in explained for key in line} == keys
+
+
+def test_everything_that_is_counted_has_a_key() -> None:
+    found = set()
+    for path in (*ROOT.glob("robovlms_ros/*/arm_*.py"), ROOT / "robovlms_ros" / "nodes" / "arm_bridge_node.py"):
+        text = path.read_text(encoding="utf-8")
+        found |= set(re.findall(r'CommandError\(\s*"([^"]+)"', text)) | set(
+            re.findall(r'counts\["([^"]+)"\]', text)
+        )
+    # What only a target can lack is counted with that name in front.
+    targets = {"no tool pose", "frames differ", "tool pose too old"}
+    assert found >= targets
+    assert found - targets == {reason for reason in REASONS if not reason.startswith("no target: ")}
 
 
 def test_logs_tell_when_refusals_begin_and_end(graph: Any) -> None:

@@ -230,7 +230,7 @@ def test_the_way_ends_where_the_tool_is_lost() -> None:
     targets.start(tool=pose(0.5))
     sent = play(targets.output, START + SECOND)
     assert [target is not None for _, target in sent] == [True, False]
-    assert targets.counts == {"tool pose too old": 1}
+    assert targets.counts == {"no target: tool pose too old": 1}
     assert "0.100 s old" in str(targets.output.problem)
 
 
