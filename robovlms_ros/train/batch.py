@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     * ``static``, ``hand``: images ``(B, W, 3, S, S)``, uint8 or already preprocessed; or kept features
       ``(B, W, V, D)``, see `robovlms_ros.train.features`.
     * ``ids``, ``text_mask``: prompts ``(B, T)``, padded on the right; discrete: prompts and answers ``(B, W, T)``
-      with their ``labels``.
+      with their ``labels``. ``lengths``: of each window's rows without padding.
     * ``pose`` ``(B, W, N, pose_dim)`` in [-1, 1], ``gripper`` ``(B, W, N)`` 0 or 1, and ``mask`` ``(B, W, N)``,
       False where an action lies outside the episode.
     * ``history`` ``(B, W, H, action_dim)`` with ``history_valid`` ``(B, W, H)``; ``state`` ``(B, W, 7)``.
@@ -46,7 +46,8 @@ class Batch(NamedTuple):
     static: Tensor
     hand: Tensor | None
     ids: Tensor
-    text_mask: Tensor
+    text_mask: Tensor | None
+    lengths: list[int]
     labels: Tensor | None
     pose: Tensor
     gripper: Tensor | None
@@ -67,6 +68,20 @@ class Batch(NamedTuple):
         """These windows alone."""
         parts: list[Any] = [_picked(part, chosen) for part in self]
         return Batch(*parts)
+
+    def by_length(self) -> list[tuple[list[int], Batch]]:
+        """Parts whose prompts are equally long, without padding, each with the places of its windows here."""
+        places: dict[int, list[int]] = {}
+        for place, length in enumerate(self.lengths):
+            places.setdefault(length, []).append(place)
+        if len(places) == 1:
+            return [(list(range(len(self.lengths))), self._trimmed(self.lengths[0]))]
+        return [(chosen, self.rows(chosen)._trimmed(length)) for length, chosen in sorted(places.items())]
+
+    def _trimmed(self, length: int) -> Batch:
+        labels = None if self.labels is None else self.labels[..., :length]
+        mask = None if self.text_mask is None else self.text_mask[..., :length]
+        return self._replace(ids=self.ids[..., :length], text_mask=mask, labels=labels)
 
 
 class Collate:
@@ -93,6 +108,7 @@ class Collate:
             hand=stacked("hand"),
             ids=_padded(ids, length, self._pad_id).view(shape),
             text_mask=_padded([[1] * len(row) for row in ids], length, 0).bool().view(shape),
+            lengths=[len(sample.ids[0]) for sample in samples],
             labels=_padded(labels, length, self._ignored).view(shape) if discrete else None,
             pose=stacked("pose"),
             gripper=stacked("gripper"),

@@ -95,6 +95,8 @@ class DataSection(_Section):
     skip: int = Field(default=1, gt=0)
     shift: ShiftSection = ShiftSection()
     history_dropout: float = Share
+    pad_prompts: bool = False
+    """Pad the shorter prompts of a batch, as upstream does; a robot's prompt never is."""
     preprocess: Mode = "fast"
     workers: int = Field(default=2, ge=0)
     """Processes that read and prepare images; 0 does it between the steps."""

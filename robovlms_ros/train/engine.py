@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+import torch
 
 from robovlms_ros.model.errors import ConfigError
 
@@ -16,15 +19,14 @@ def make_accelerator(precision: str, accumulate: int, clip: float = 0.0, batch_s
     """
     try:
         from accelerate import Accelerator
-        from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin
+        from accelerate.utils import GradientAccumulationPlugin
     except ImportError as error:
         raise ConfigError(_MISSING) from error
     accelerator = Accelerator(
+        cpu=_on_cpu(),
         mixed_precision="bf16" if precision == "bfloat16" else "no",
         # The loop reads its own batches, so there is no loader of accelerate's whose end could matter.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=accumulate, sync_with_dataloader=False),
-        # Some backbones hold weights that an image of one kind does not reach.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
     deepspeed = accelerator.state.deepspeed_plugin
     if deepspeed is not None:
@@ -39,8 +41,29 @@ def process_count() -> int:
         from accelerate import PartialState
     except ImportError as error:
         raise ConfigError(_MISSING) from error
-    count: int = PartialState().num_processes
+    count: int = PartialState(cpu=_on_cpu()).num_processes
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if count != launched:
+        # Each would take itself for the only one, and write into the folder of the others.
+        raise ConfigError(
+            f"{launched} processes were launched, but accelerate sees {count}; launch them with 'accelerate "
+            "launch' (on CPUs with ACCELERATE_USE_CPU=true and --multi_gpu)"
+        )
     return count
+
+
+def _on_cpu() -> bool:
+    """accelerate joins processes without a GPU only where it is told that there is none."""
+    told = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes")
+    there = torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available()
+    return told or not there
+
+
+def expect_unused(accelerator: Any, unused: bool) -> None:
+    """Tell before ``prepare`` whether no loss reaches some trained weights; looking for them takes time."""
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
 
 
 def is_sharded(accelerator: Any) -> bool:

@@ -38,6 +38,8 @@ class Estimate:
     read: float
     workers: int
     steps: int
+    unused: tuple[str, ...] = ()
+    """Trained weights that no loss reaches."""
 
     @property
     def memory(self) -> int:
@@ -52,14 +54,17 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """For people."""
-        pace = "the network" if self.workers and self.step >= self.read / self.workers else "reading the images"
+        slower = "the network" if self.step >= self.read / max(self.workers, 1) else "reading the images"
+        pace = f"{slower} sets the pace" if self.workers else "one after the other"
+        unused = f"no loss reaches {len(self.unused)} trained weights: {', '.join(self.unused[:3])}"
         return [
             f"parameters  {self.parameters / 1e6:.2f} M, trained {self.trained / 1e6:.2f} M",
             f"memory      about {_size(self.memory)} per process: weights {_size(self.weights)}, gradients "
             f"{_size(self.gradients)}, optimiser {_size(self.optimizer)}, activations {_size(self.activations)}",
             f"disk        {_size(self.checkpoint)} per checkpoint",
             f"time        about {_duration(self.seconds)} for {self.steps} steps: {self.step:.3f} s per step, and "
-            f"{self.read:.3f} s of reading for {self.workers} workers; {pace} sets the pace",
+            f"{self.read:.3f} s of reading for {self.workers} workers; {pace}",
+            *([f"unused      {unused}"] if self.unused else []),
         ]
 
 
@@ -79,6 +84,7 @@ def estimate(accelerator: Any, network: TrainingNetwork, plan: TrainingPlan, fir
     network.train()
     activations = _activations(accelerator, network, batch.rows([0])) * len(keys)
     step = _seconds(accelerator, network, batch) * plan.order.accumulate
+    unused = tuple(name for name, w in network.named_parameters() if w.requires_grad and w.grad is None)
     network.zero_grad(set_to_none=True)
     return Estimate(
         parameters=sum(weight.numel() for weight in parameters),
@@ -92,6 +98,7 @@ def estimate(accelerator: Any, network: TrainingNetwork, plan: TrainingPlan, fir
         read=read,
         workers=plan.config.data.workers,
         steps=plan.loop.steps - first,
+        unused=unused,
     )
 
 

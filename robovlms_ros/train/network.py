@@ -27,6 +27,8 @@ class TrainingNetwork(nn.Module):
         auxiliary: further heads by name, each with the weight of its loss.
         kept: what the batches hold in the place of images.
         dropout: whether the network's own dropouts are used.
+        pad_prompts: pad the shorter prompts of a batch, as upstream does, which moves their action token away from
+            where it is on a robot. Otherwise prompts of each length go through the language model by themselves.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class TrainingNetwork(nn.Module):
         auxiliary: Mapping[str, tuple[AuxiliaryHead, float]] | None = None,
         kept: Level | None = None,
         dropout: bool = True,
+        pad_prompts: bool = False,
     ) -> None:
         super().__init__()
         self.vla = vla
         self.auxiliary = nn.ModuleDict({name: head for name, (head, _) in (auxiliary or {}).items()})
         self.kept = kept
+        self._pad_prompts = pad_prompts
         self._weights = {name: weight for name, (_, weight) in (auxiliary or {}).items()}
         self.preprocess = preprocess
         self._loss = loss or LossSettings()
@@ -64,11 +68,10 @@ class TrainingNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Scalars, see `robovlms_ros.train.losses`; ``loss`` is the one to minimise."""
-        static, hand = self.images(batch.static), None if batch.hand is None else self.images(batch.hand)
         if self.vla.discrete:
-            return discrete_losses(self.vla(static, batch.ids, batch.text_mask, hand, labels=batch.labels))
-        features = self._features(batch, static, hand)
-        parts = continuous_losses(self.vla.act_head, _full(self.vla.act_head(features)), batch, self._loss)
+            return self._discrete_losses(batch)
+        output, features = self._read(batch)
+        parts = continuous_losses(self.vla.act_head, output, batch, self._loss)
         for name, head in self.auxiliary.items():
             parts[f"aux_{name}"] = head(features, batch)
             parts["loss"] = parts["loss"] + self._weights[name] * parts[f"aux_{name}"]
@@ -76,8 +79,35 @@ class TrainingNetwork(nn.Module):
 
     def predict(self, batch: Batch) -> ActionOutput:
         """The chunk of every step of every window, ``(B, W, N, ...)``; for a continuous model."""
-        static, hand = self.images(batch.static), None if batch.hand is None else self.images(batch.hand)
-        return _full(self.vla.act_head(self._features(batch, static, hand)))
+        return self._read(batch)[0]
+
+    def _parts(self, batch: Batch) -> list[tuple[list[int], Batch]]:
+        if self._pad_prompts:
+            return [(list(range(len(batch.lengths))), batch)]
+        return [(places, part._replace(text_mask=None)) for places, part in batch.by_length()]
+
+    def _read(self, batch: Batch) -> tuple[ActionOutput, Tensor]:
+        """Chunks, and what the policy head read, in the order of the batch."""
+        outputs, features, places = [], [], list[int]()
+        for chosen, part in self._parts(batch):
+            features.append(self._features(part))
+            outputs.append(_full(self.vla.act_head(features[-1])))
+            places += chosen
+        if len({part.shape[-2] for part in features}) > 1:
+            # As many tokens as there are in each prompt.
+            features = [part.amax(dim=-2, keepdim=True) for part in features]
+        order = torch.tensor(places, device=batch.pose.device).argsort()
+        return _joined(outputs, order), torch.cat(features)[order]
+
+    def _discrete_losses(self, batch: Batch) -> dict[str, Tensor]:
+        total, sums = self.scored(batch), dict[str, Tensor]()
+        for _, part in self._parts(batch):
+            static, hand = self._cameras(part)
+            losses = self.vla(static, part.ids, part.text_mask, hand, labels=part.labels)
+            for name, value in discrete_losses(losses).items():
+                weighted = value * (self.scored(part) / total)
+                sums[name] = sums[name] + weighted if name in sums else weighted
+        return sums
 
     def scored(self, batch: Batch) -> int:
         """How many targets the means of `forward` are taken over."""
@@ -93,17 +123,18 @@ class TrainingNetwork(nn.Module):
         tokens = self.vla.project(given.flatten(0, 1))
         return tokens.view(*given.shape[:2], *tokens.shape[1:])
 
-    def _features(self, batch: Batch, static: Tensor, hand: Tensor | None) -> Tensor:
-        encoder, state = self.vla.act_encoder, self.vla.config.state_encoder
+    def _cameras(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        return self.images(batch.static), None if batch.hand is None else self.images(batch.hand)
+
+    def _features(self, batch: Batch) -> Tensor:
+        static, hand = self._cameras(batch)
         history = None
-        if encoder is not None:
+        if self.vla.act_encoder is not None:
             assert batch.history is not None
             assert batch.history_valid is not None
             history = batch.history, batch.history_valid
-        return self.vla.read_windows(
-            *(static, batch.ids, batch.text_mask, hand, history),
-            None if state is None else batch.state,
-        )
+        state = None if self.vla.config.state_encoder is None else batch.state
+        return self.vla.read_windows(static, batch.ids, batch.text_mask, hand, history, state)
 
 
 def remove_dropout(module: nn.Module) -> None:
@@ -121,3 +152,12 @@ def _full(output: ActionOutput) -> ActionOutput:
     """In float32, whatever the network computed in: losses are differences of almost equal numbers."""
     gripper, scores = (None if part is None else part.float() for part in (output.gripper, output.scores))
     return ActionOutput(output.pose.float(), gripper, scores)
+
+
+def _joined(outputs: list[ActionOutput], order: Tensor) -> ActionOutput:
+    def join(parts: list[Tensor | None]) -> Tensor | None:
+        given = [part for part in parts if part is not None]
+        return torch.cat(given)[order] if given else None
+
+    pose = torch.cat([output.pose for output in outputs])[order]
+    return ActionOutput(pose, join([o.gripper for o in outputs]), join([o.scores for o in outputs]))

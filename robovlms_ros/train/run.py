@@ -22,7 +22,7 @@ from robovlms_ros.policy.preprocess import ImagePreprocessor
 from robovlms_ros.train.auxiliary import AuxiliaryHead, auxiliary_class
 from robovlms_ros.train.checkpoints import Checkpoint
 from robovlms_ros.train.config import TrainingConfig
-from robovlms_ros.train.engine import is_sharded, make_accelerator, process_count
+from robovlms_ros.train.engine import expect_unused, is_sharded, make_accelerator, process_count
 from robovlms_ros.train.estimate import estimate, room_for_checkpoints
 from robovlms_ros.train.feature_filling import choose_level, keep_features
 from robovlms_ros.train.loop import TrainingLoop
@@ -156,7 +156,9 @@ class _Run:
             self._accelerator.device,
         )
         network = TrainingNetwork(
-            vla, preprocess, plan.loss, auxiliary, dropout=self._config.optim.dropout
+            *(vla, preprocess, plan.loss, auxiliary),
+            dropout=self._config.optim.dropout,
+            pad_prompts=self._config.data.pad_prompts,
         ).train()
         if not any(weight.requires_grad for weight in network.parameters()):
             raise ConfigError("train_setup freezes everything; there is nothing to train")
@@ -201,6 +203,7 @@ class _Run:
         )
         for line in found.lines():
             self._console.print(line, highlight=False, soft_wrap=True)
+        expect_unused(self._accelerator, bool(found.unused))
         if warning := room_for_checkpoints(self._config.output, found, self._plan):
             self._console.print(f"[yellow]warning:[/yellow] {warning}", highlight=False, soft_wrap=True)
 

@@ -24,7 +24,7 @@ CONTINUOUS["kosmos_fc_resampler"] = 5e-5
 
 def network_of(model: BaseRoboVLM) -> TrainingNetwork:
     preprocess = ImagePreprocessor(model.config.image_size, model.image_mean, model.image_std)
-    return TrainingNetwork(model, preprocess).eval()
+    return TrainingNetwork(model, preprocess, pad_prompts=True).eval()
 
 
 def golden_batch(case: str) -> tuple[Batch, dict[str, Tensor]]:
@@ -41,6 +41,7 @@ def golden_batch(case: str) -> tuple[Batch, dict[str, Tensor]]:
         hand=None,
         ids=golden[f"train_{kind}_ids"],
         text_mask=golden[f"train_{kind}_mask"],
+        lengths=[0, 0],
         labels=golden.get("train_instr_labels"),
         pose=chunk[..., :6],
         gripper=chunk[..., 6],
@@ -92,7 +93,7 @@ def test_the_squared_error_is_the_mean_over_actions_that_exist() -> None:
     model = golden_model("kosmos_lstm")
     batch, golden = golden_batch("kosmos_lstm")
     preprocess = ImagePreprocessor(model.config.image_size, model.image_mean, model.image_std)
-    losses = TrainingNetwork(model, preprocess, LossSettings("mse", 0.1)).eval()(batch)
+    losses = TrainingNetwork(model, preprocess, LossSettings("mse", 0.1), pad_prompts=True).eval()(batch)
     mask = golden["train_chunk_mask"].bool().numpy()
     wanted, found = golden["train_action_chunk"].numpy(), golden["train_pred"].numpy().astype(np.float64)
     arm = np.mean((found[..., :6] - wanted[..., :6])[mask] ** 2)

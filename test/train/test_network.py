@@ -203,3 +203,54 @@ def test_dropout_can_be_switched_off_in_every_backbone(backbone: str) -> None:
     torch.manual_seed(0)
     assert not dropout_free(network_of(model).train(), batch)
     assert dropout_free(network_of(model, dropout=False).train(), batch)
+
+
+def mixed(model: BaseRoboVLM) -> Batch:
+    """Windows of two instructions of different lengths, in turn."""
+    dataset = make_dataset(model, make_source(4, 3, ("static", "hand")))
+    samples = [dataset[SampleKey(window, None)] for window in range(len(dataset))]
+    batch = Collate(model.tokenizer.pad_token_id, IGNORED_LABEL)(samples)
+    assert batch.lengths[0] != batch.lengths[1]
+    return batch
+
+
+HEADS: dict[str, dict[str, Any]] = {
+    "post": {},
+    "pre": {"history_type": "pre"},
+    "video": {"history_type": "video"},
+    "pooled": {"action_space": "down_sample", "down_sample": "pooling"},
+}
+
+
+@pytest.mark.parametrize("settings", HEADS.values(), ids=HEADS)
+def test_a_window_is_answered_as_if_it_were_alone(settings: dict[str, Any]) -> None:
+    model = make_model("kosmos", **settings)
+    batch = mixed(model)
+    together = network_of(model).eval().predict(batch)
+    for row in range(len(batch.lengths)):
+        alone = network_of(model).eval().predict(batch.rows([row]).by_length()[0][1])
+        torch.testing.assert_close(together.pose[row], alone.pose[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(together.gripper[row], alone.gripper[0], atol=1e-5, rtol=0)  # type: ignore[index]
+    short = batch.lengths.index(min(batch.lengths))
+    padded = network_of(model, pad_prompts=True).eval().predict(batch)
+    assert not torch.allclose(padded.pose[short], together.pose[short], atol=1e-4)
+
+
+def test_words_are_scored_as_if_each_window_were_alone() -> None:
+    model = make_model("kosmos", head="DiscreteDecoder", action_space="discrete", n_bin=16)
+    batch, network = mixed(model), network_of(model).eval()
+    rows = [batch.rows([row]) for row in range(len(batch.lengths))]
+    counts = [network.scored(row) for row in rows]
+    expected = sum(network(row)["loss"] * count for row, count in zip(rows, counts, strict=True)) / sum(counts)
+    torch.testing.assert_close(network(batch)["loss"], expected, atol=1e-5, rtol=0)
+
+
+def test_auxiliary_heads_see_features_in_the_order_of_the_batch() -> None:
+    for settings in (HEADS["post"], HEADS["pooled"]):
+        model = own_model(**settings)
+        head = StatePrediction.build(model)
+        batch = mixed(model)
+        batch = batch._replace(state=torch.arange(4.0)[:, None, None].expand(4, 3, 7))
+        network = network_of(model, auxiliary={"where": (head, 1.0)}).eval()
+        alone = [network(batch.rows([row]))["aux_where"] for row in range(4)]
+        torch.testing.assert_close(network(batch)["aux_where"], torch.stack(alone).mean(), atol=1e-5, rtol=0)

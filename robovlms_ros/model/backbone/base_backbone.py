@@ -212,7 +212,7 @@ class BaseRoboVLM(VisionLanguageModel):
         self,
         static: Tensor,
         ids: Tensor,
-        text_mask: Tensor,
+        text_mask: Tensor | None = None,
         hand: Tensor | None = None,
         history: tuple[Tensor, Tensor] | None = None,
         state: Tensor | None = None,
@@ -226,7 +226,7 @@ class BaseRoboVLM(VisionLanguageModel):
             static: images ``(B, W, 3, S, S)`` of the static camera, preprocessed, or what `image_features` makes
                 of them, ``(B, W, V, D)``.
             ids: prompts ``(B, T)``, padded on the right. Discrete: prompt and answer of every step ``(B, W, T)``.
-            text_mask: like ``ids``, False on padding.
+            text_mask: like ``ids``, False on padding; None where there is none.
             hand: images of the hand camera, like ``static``.
             history: previous actions ``(B, W, H, action_dim)`` and their validity ``(B, W, H)``.
             state: the robot's own state ``(B, W, arm_dim + 1)``.
@@ -243,7 +243,7 @@ class BaseRoboVLM(VisionLanguageModel):
         self,
         static: Tensor,
         ids: Tensor,
-        text_mask: Tensor,
+        text_mask: Tensor | None = None,
         hand: Tensor | None = None,
         history: tuple[Tensor, Tensor] | None = None,
         state: Tensor | None = None,
@@ -255,7 +255,7 @@ class BaseRoboVLM(VisionLanguageModel):
         sequence = self.arrange(
             rows,
             self.embed_text(ids).repeat_interleave(steps, dim=0),
-            text_mask.repeat_interleave(steps, dim=0),
+            None if text_mask is None else text_mask.repeat_interleave(steps, dim=0),
             None
             if history is None
             else self.encode_history(*(part[:, -steps:].flatten(0, 1) for part in history)),
@@ -271,9 +271,10 @@ class BaseRoboVLM(VisionLanguageModel):
         images = encode(cameras.flatten(0, 1))
         return images.view(*static.shape[:2], *images.shape[1:])
 
-    def _token_losses(self, images: Tensor, ids: Tensor, text_mask: Tensor, labels: Tensor) -> TokenLosses:
+    def _token_losses(self, images: Tensor, ids: Tensor, text_mask: Tensor | None, labels: Tensor) -> TokenLosses:
         rows = images.flatten(0, 1).flatten(1, 2)
-        ids, text_mask, labels = (part.flatten(0, 1) for part in (ids, text_mask, labels))
+        ids, labels = ids.flatten(0, 1), labels.flatten(0, 1)
+        text_mask = None if text_mask is None else text_mask.flatten(0, 1)
         unlabelled = labels.new_full(rows.shape[:2], IGNORED_LABEL)
         labels = torch.cat([labels[:, : self.bos], unlabelled, labels[:, self.bos :]], dim=1)
         sequence = self.arrange(rows, self.embed_text(ids), text_mask)
