@@ -148,10 +148,16 @@ def recompute_activations(model: BaseRoboVLM) -> None:
     """``train_setup.gradient_checkpointing``: less memory, more time. Raises `ConfigError` where it cannot be."""
     if not model.config.train_setup.gradient_checkpointing:
         return
+    backbone = model.backbone
+    # The name in transformers 5.20 and later, and the one before.
+    renamed = hasattr(backbone, "activation_checkpointing_enable")
+    enable = backbone.activation_checkpointing_enable if renamed else backbone.gradient_checkpointing_enable
     try:
-        model.backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        enable({"use_reentrant": False})
     except ValueError as error:
         raise ConfigError(f"train_setup.gradient_checkpointing: {error}; set it to false") from error
+    # Which transformers enables beside it, for the reentrant kind.
+    backbone.disable_input_require_grads()
 
 
 def _own_trained_weights(model: BaseRoboVLM) -> None:
