@@ -85,9 +85,11 @@ def keep_features(
         if len(numbers):
             with torch.no_grad(), accelerator.autocast():
                 features = features_of(model, kind, preprocess.normalize(images))
-            for number, feature in zip(numbers, features, strict=True):
-                camera, row = frames.place(number)
-                store.write(camera, np.array([row]), feature.unsqueeze(0))
+            places = [frames.place(number) for number in numbers]
+            for camera in dataset.cameras:
+                chosen = [i for i, (name, _) in enumerate(places) if name == camera]
+                if chosen:
+                    store.write(camera, np.array([places[i][1] for i in chosen]), features[chosen])
         progress(min(done * _BATCH * accelerator.num_processes, len(frames)), len(frames))
     model.train(was_training)
     store.flush()
@@ -100,9 +102,12 @@ def keep_features(
 
 def fingerprint(model: BaseRoboVLM, dataset: WindowDataset, level: Level, preprocess: ImagePreprocessor) -> str:
     """A digest of all that the features depend on."""
-    language = {id(weight) for weight in model.text_tower.parameters()}
+    encoder = {id(weight) for weight in model.vision_tower.parameters()}
+    language = {id(weight) for weight in model.text_tower.parameters()} - encoder
     image_path = {
-        name: weight.detach() for name, weight in model.backbone.named_parameters() if id(weight) not in language
+        name: weight.detach()
+        for name, weight in model.backbone.named_parameters()
+        if (id(weight) in encoder if level == "patches" else id(weight) not in language)
     }
     table = dataset.table
     parts = {

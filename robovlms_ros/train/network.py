@@ -60,7 +60,8 @@ class TrainingNetwork(nn.Module):
     def train(self, mode: bool = True) -> TrainingNetwork:
         """As any module; but what of the image path is frozen stays in evaluation mode, without dropout."""
         super().train(mode)
-        language = set(self.vla.text_tower.modules())
+        # Flamingo's language model has the image encoder inside.
+        language = set(self.vla.text_tower.modules()) - set(self.vla.vision_tower.modules())
         for module in self.vla.backbone.modules():
             if module not in language and not any(weight.requires_grad for weight in module.parameters()):
                 module.training = False
