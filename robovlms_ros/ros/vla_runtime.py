@@ -242,6 +242,8 @@ class VLARuntime:
         now = now_ns(self._node)
         if now <= 0:
             return Hold.NO_CLOCK
+        if self.controller.unheard(now):  # with no image on its way nobody has asked the controller since
+            return Hold.UNHEARD
         moving = self.controller.last_action is not None and self.controller.sequence > 0
         if moving and 0 <= now - self.output.last_ns < ACTING_NS:
             return None

@@ -176,3 +176,44 @@ def test_a_goal_is_rejected_while_the_node_is_disabled(client: Any, vla: Start) 
     goal = client(vla(parameters={"enabled": False}))
     assert not goal.send().accepted
     assert "set_enabled" in goal.node.node._goals.last
+
+
+# -- somebody must be there
+
+
+def test_an_instruction_that_must_be_repeated_is_stopped_and_heard_again(client: Any, vla: Start) -> None:
+    goal = client(vla(parameters={"instruction.max_age": 0.3, "images.max_age": 5.0}))
+    node = goal.node
+    end = goal.start("pick", steps=3)
+    node.act()
+    node.graph.wait_for(lambda: len(node.actions) == 2, "the stop action")
+    unheard = "stopped: the instruction was not repeated within instruction.max_age"
+    node.see()
+    node.graph.wait_for(lambda: goal.feedback and goal.feedback[-1].state == unheard, "feedback that says why")
+    assert not end.done()
+    speaker = node.graph.publisher(node.string, "instruction", node.plain)
+    for wanted in (3, 4):
+        # Whoever repeats it keeps the goal alive; on a busy machine once may be too early.
+        def go_on(count: int = wanted) -> bool:
+            speaker.publish(node.string(data="pick"))
+            node.see()
+            return len([action for action in node.actions if action.translation.x]) >= count - 1
+
+        node.graph.wait_for(go_on, "the next step")
+    result, _ = goal.end(end)
+    assert (result.termination_reason, result.steps) == (Result.MAX_STEPS, 3)
+
+
+def test_another_instruction_that_the_topic_repeats_keeps_no_goal_alive(client: Any, vla: Start) -> None:
+    goal = client(vla(parameters={"instruction.max_age": 0.3, "images.max_age": 5.0}))
+    node = goal.node
+    node.say("old")
+    end = goal.start("pick")
+    node.act()
+
+    def repeat() -> bool:
+        node._speaker.publish(node.string(data="old"))
+        return bool(goal.feedback) and "was not repeated" in goal.feedback[-1].state
+
+    node.graph.wait_for(repeat, "the stop, all the same")
+    assert not end.done()
