@@ -14,6 +14,7 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 
 # From the signal to the end of the process: 2 s at most, most of which a busy callback may use.
 CALLBACK_TIMEOUT = 1.0
@@ -51,10 +52,11 @@ def run(make_nodes: Callable[[Context], Node | Sequence[Node]], arguments: Seque
     for node in nodes:
         executor.add_node(node)
     crashes: list[BaseException] = []
+    over = Future()  # type: ignore[var-annotated]  # generic in Kilted, not in Jazzy
 
     def spin() -> None:
         try:
-            executor.spin()
+            executor.spin_until_future_complete(over)
         except ExternalShutdownException:
             pass
         except BaseException as error:
@@ -66,8 +68,10 @@ def run(make_nodes: Callable[[Context], Node | Sequence[Node]], arguments: Seque
     ended.wait()
     for moving in stoppable:
         moving.halt()
-    executor.shutdown(timeout_sec=0.0)
+    over.set_result(None)
     thread.join(CALLBACK_TIMEOUT)
+    if not thread.is_alive():  # shutdown destroys what a spinning thread still uses, however long it may wait
+        executor.shutdown()
     # Each is closed, also after one that is stuck; none while a callback is still running.
     stuck = thread.is_alive() or not all([moving.close() for moving in stoppable])
     code = 1 if crashes else 0
