@@ -31,7 +31,7 @@ format: setup ## let ruff mend what it can
 	@$(in_env) ruff check --fix . && ruff format .
 
 test: lint ## lint, then all tests
-	@$(in_env) python -m pytest
+	@$(in_env) python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: setup ## time the exact speed-ups against the plain algorithm; SCALE=full for the full size
 	@$(in_env) python bench/speedups.py --scale $(or $(SCALE),quarter)
