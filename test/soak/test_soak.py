@@ -18,6 +18,7 @@ from rich.console import Console
 
 from robovlms_ros.soak.__main__ import main, show_report
 from robovlms_ros.soak.faults import FAULTS
+from robovlms_ros.soak.graph import private_graph
 from robovlms_ros.soak.nodes import BRIDGE, HISTORY, VLA
 from robovlms_ros.soak.rig import RigSettings
 from robovlms_ros.soak.soak import SoakSettings, schedule, soak
@@ -89,6 +90,15 @@ def test_a_process_that_dies_ends_the_soak() -> None:
     assert not report.passed
     assert "vla_node exited with code 1" in report.violations[0].text
     assert "I give up" in report.violations[0].text
+
+
+def test_work_between_callbacks_is_done_whether_processes_live_or_not() -> None:
+    with private_graph("soak") as graph:
+        dead = graph.start("dead", [sys.executable, "-c", "pass"])
+        deadline = time.monotonic() + 30
+        while dead.exit_code is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert graph.between(lambda: "done") == "done"
 
 
 def test_an_interrupt_ends_all_nodes() -> None:
