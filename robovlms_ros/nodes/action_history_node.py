@@ -8,12 +8,12 @@ from typing import Any
 from rclpy.node import Node
 
 from robovlms_ros.policy.history import ActionHistoryRing
+from robovlms_ros.policy.parameter_tables import ACTION_HISTORY_NODE
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.diagnostics import OK, WARN, DiagnosticsPublisher, status
 from robovlms_ros.ros.help import Endpoint, help_text, wants_help
 from robovlms_ros.ros.interfaces import ActionHistory, VLAAction
 from robovlms_ros.ros.messages import history_message, to_nanoseconds
-from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE
 from robovlms_ros.ros.parameters import Parameters
 from robovlms_ros.ros.run import run
 

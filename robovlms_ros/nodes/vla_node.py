@@ -14,15 +14,15 @@ from rclpy.timer import Timer
 from std_srvs.srv import SetBool, Trigger
 
 from robovlms_ros.nodes.action_history_node import ActionHistoryNode
+from robovlms_ros.policy.parameter_tables import VLA_NODE, control_settings
+from robovlms_ros.policy.policy_fit import check_policy, used_cameras, warm_up
+from robovlms_ros.policy.policy_loader import PolicyFactory, load_policy, unload
 from robovlms_ros.policy.safety import Limits
 from robovlms_ros.ros.clock import steady_timer
 from robovlms_ros.ros.diagnostics import DiagnosticsPublisher
 from robovlms_ros.ros.help import Endpoint, Option, given_options, help_text, wants_help
 from robovlms_ros.ros.lifecycle import ManagedNode
-from robovlms_ros.ros.parameter_tables import VLA_NODE, control_settings
 from robovlms_ros.ros.parameters import Parameters
-from robovlms_ros.ros.policy_fit import check_policy, used_cameras, warm_up
-from robovlms_ros.ros.policy_loader import PolicyFactory, load_policy, unload
 from robovlms_ros.ros.run import run
 from robovlms_ros.ros.run_instruction import RunInstructionServer
 from robovlms_ros.ros.vla_runtime import VLARuntime

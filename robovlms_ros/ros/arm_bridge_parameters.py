@@ -8,7 +8,7 @@ from typing import Any
 
 from robovlms_ros.policy.arm_bridge import BridgeSettings
 from robovlms_ros.policy.arm_outputs import GripperSettings, PoseSettings, TwistSettings
-from robovlms_ros.ros.parameters import ParameterTable, Row
+from robovlms_ros.policy.parameters import ParameterTable, Row
 
 OUTPUTS = ("twist", "pose", "array", "trajectory")
 

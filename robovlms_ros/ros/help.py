@@ -9,7 +9,7 @@ from typing import Literal
 
 from rclpy.utilities import remove_ros_args
 
-from robovlms_ros.ros.parameters import ParameterTable
+from robovlms_ros.policy.parameters import ParameterTable
 
 WIDTH = 100
 

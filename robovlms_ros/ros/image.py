@@ -19,8 +19,6 @@ from robovlms_ros.data.images import decode
 from robovlms_ros.data.pixels import PLAIN, PixelError, check_header, decode_raw, opencv
 from robovlms_ros.policy.frames import FrameError
 
-THREE_CHANNEL_ORDERS = ("bgr", "rgb")
-
 
 class ImageError(FrameError):
     """An image message that cannot be used; the message of the exception says why."""

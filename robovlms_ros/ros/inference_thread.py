@@ -6,11 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from robovlms_ros.model.errors import DeviceMemoryError, ObservationError
 from robovlms_ros.policy.controller import Controller
 from robovlms_ros.policy.decision import Action, Hold, Request
-from robovlms_ros.policy.frames import FrameError
-from robovlms_ros.policy.safety import ActionError
+from robovlms_ros.policy.failure import failure_of
 
 
 class InferenceThread:
@@ -112,11 +110,6 @@ class InferenceThread:
     def _step(self, request: Request) -> None:
         try:
             chunk = self._controller.infer(request)
-        except (FrameError, ObservationError) as error:  # a fault of the input: the session is as before
-            reason = "undecodable image" if isinstance(error, FrameError) else "unusable observation"
-            with self.condition:
-                self._controller.counts[reason] += 1
-            self._dropped(reason, error)
         except Exception as error:
             self._fail(request, error)
         else:
@@ -129,16 +122,16 @@ class InferenceThread:
                     self._publish(result)
 
     def _fail(self, request: Request, error: Exception) -> None:
-        # A next try would fill the memory again, and perhaps take another process with it.
-        hopeless = isinstance(error, DeviceMemoryError)
-        reason = "out of memory" if hopeless else "inference failed"
-        reason = error.kind if isinstance(error, ActionError) else reason
+        failure, exhausted = failure_of(error), False
         with self.condition:
-            exhausted = self._controller.failed(request, reason) or hopeless
+            if failure.input_fault:
+                self._controller.counts[failure.reason] += 1
+            else:
+                exhausted = self._controller.failed(request, failure.reason) or failure.hopeless
             if exhausted:
                 self._running = False
-        self._dropped(reason, error)
-        if hopeless:
+        self._dropped(failure.reason, error)
+        if failure.hopeless:
             self._exhausted(str(error))
         elif exhausted:
             self._exhausted(f"{self._controller.failures} inferences in a row failed, the last with: {error}")

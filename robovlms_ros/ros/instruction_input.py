@@ -10,8 +10,8 @@ from std_msgs.msg import String
 
 from robovlms_ros.policy.controller import Controller
 from robovlms_ros.policy.decision import Action
-from robovlms_ros.policy.instruction import InstructionError, clean_instruction
 from robovlms_ros.policy.instruction_run import InstructionRun, Termination
+from robovlms_ros.policy.instruction_topic import InstructionTopic, Said
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.clock import now_ns
 from robovlms_ros.ros.lifecycle import ManagedNode
@@ -35,11 +35,10 @@ class InstructionInput:
     ) -> None:
         self._node = node
         self._controller = controller
-        self._special_tokens = tuple(special_tokens)
+        self._topic = InstructionTopic(controller, special_tokens, stop_arm)
         self._lock = lock
         self._stop_arm = stop_arm
         self._wake = wake
-        self._heard: str | None = None
         self._run: InstructionRun | None = None
         # A latched instruction needs a transient-local subscription, which hears nothing of a volatile
         # publisher (`ros2 topic pub`): so there are two, and the handler is idempotent.
@@ -86,36 +85,25 @@ class InstructionInput:
     # -- from the topic
 
     def _on_instruction(self, message: String) -> None:
-        text, problem = "", ""
-        try:
-            text = clean_instruction(message.data, self._special_tokens)
-        except InstructionError as error:
-            problem = str(error)
+        said = self._topic.understand(message.data)
         now = now_ns(self._node)
         with self._lock:
-            # What the topic said before is no news: publishers repeat themselves, and none of those that do may
-            # take over from a goal, or go on after one. A stop is always obeyed.
-            repeated = message.data == self._heard
-            if repeated and (text or not self._controller.instruction):
-                if text == self._controller.instruction:
-                    self._controller.hear_instruction(now)
-                    self._wake()
-                return
-            self._heard = message.data
-            self._take(message.data, text, problem, now)
+            heard = self._topic.take(said, now)
+            if heard.news:
+                self._tell(said, heard.changed, now)
+            if heard.wake:
+                self._wake()
 
-    def _take(self, original: str, text: str, problem: str, now: int) -> None:
-        logger = self._node.get_logger()
-        if problem:
-            self._controller.counts["refused instruction"] += 1
-            logger.error(f"instruction {original[:80]!r} refused, the arm stops: {problem}")
-        if not text:
-            self._stop_arm()
-        if not self._controller.set_instruction(text, now):
+    def _tell(self, said: Said, changed: bool, now: int) -> None:
+        logger, text = self._node.get_logger(), said.text
+        if said.problem:
+            logger.error(f"instruction {said.original[:80]!r} refused, the arm stops: {said.problem}")
+        if not changed:
             return
         run, self._run = self._run, None
         if run:
-            said = f"the instruction {text[:80]!r}" if text else "a refused instruction" if problem else "a stop"
-            run.end(Termination.PREEMPTED, f"{said} came on the topic", now)
+            what = (
+                f"the instruction {text[:80]!r}" if text else "a refused instruction" if said.problem else "a stop"
+            )
+            run.end(Termination.PREEMPTED, f"{what} came on the topic", now)
         logger.info(f"instruction {text[:80]!r}" if text else "empty instruction: stopped")
-        self._wake()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from robovlms_ros.policy.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE
-from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 
 
 def parameter_docs() -> str:

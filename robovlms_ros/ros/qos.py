@@ -12,8 +12,6 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
-RELIABILITIES = ("best_effort", "reliable")
-
 
 def images(reliability: str) -> QoSProfile:
     """Camera images: depth 1, because an old frame is worse than a lost one."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
-from robovlms_ros.policy.robot_state import RobotStates, StateError, gripper_opening, tool_pose
+from robovlms_ros.policy.robot_state import StateError
+from robovlms_ros.policy.state_messages import read_gripper, read_pose
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.clock import now_ns
 from robovlms_ros.ros.messages import to_nanoseconds
@@ -86,23 +87,6 @@ class StateInput:
         self.refused[kind] += 1
 
 
-def make_states(values: Mapping[str, Any]) -> RobotStates:
-    """Return the buffers for what the parameters under ``state.`` ask for.
-
-    Raises ValueError where the two positions of a gripper are the same.
-    """
-    if values["state.source"] == "none":
-        return RobotStates()
-    if not values["state.gripper_joint"]:
-        return RobotStates(["pose"], round(values["state.max_age"] * 1e9))
-    if values["state.gripper_closed"] == values["state.gripper_open"]:
-        raise ValueError(
-            "state.gripper_closed and state.gripper_open are the same; set them to the positions of joint "
-            f"{values['state.gripper_joint']!r} where the gripper is closed and where it is open"
-        )
-    return RobotStates(["pose", "gripper"], round(values["state.max_age"] * 1e9))
-
-
 def state_inputs(node: Node, values: Mapping[str, Any], frame: str, offer: Offer) -> list[StateInput]:
     """Create the subscriptions for the same parts as `make_states`. ``frame`` is the frame of the actions."""
     if values["state.source"] == "none":
@@ -117,26 +101,3 @@ def state_inputs(node: Node, values: Mapping[str, Any], frame: str, offer: Offer
 
         inputs.append(StateInput(node, "gripper", "joint_states", JointState, read, offer))
     return inputs
-
-
-def read_pose(message: PoseStamped, frame: str) -> NDArray[Any]:
-    """Return the pose of `robovlms_ros.policy.robot_state`. Raises StateError, also for another frame."""
-    given = message.header.frame_id.removeprefix("/")
-    if given and given != frame.removeprefix("/"):
-        raise StateError(
-            "another frame",
-            f"its pose is in the frame {given!r}, the actions are in {frame!r}; publish the tool's pose in that "
-            "frame, or set action_frame",
-        )
-    position, turn = message.pose.position, message.pose.orientation
-    return tool_pose((position.x, position.y, position.z), (turn.x, turn.y, turn.z, turn.w))
-
-
-def read_gripper(message: JointState, joint: str, closed: float, opened: float) -> NDArray[Any] | None:
-    """Return the gripper's opening, or None where the message is about other joints. Raises StateError."""
-    if joint not in message.name:
-        return None
-    index = message.name.index(joint)
-    if index >= len(message.position):
-        raise StateError("no position", f"it names joint {joint!r} but gives no position of it")
-    return gripper_opening(message.position[index], closed, opened)

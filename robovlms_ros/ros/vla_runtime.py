@@ -15,6 +15,10 @@ from robovlms_ros.policy.controller import Controller
 from robovlms_ros.policy.decision import ACTING, INTENDED, Action, ControlSettings, Hold
 from robovlms_ros.policy.frames import Frame
 from robovlms_ros.policy.instruction_run import Termination
+from robovlms_ros.policy.parameter_tables import control_settings, sync_slop_ns
+from robovlms_ros.policy.policy_fit import check_limits, needs_state, used_cameras
+from robovlms_ros.policy.policy_loader import RobotPolicy
+from robovlms_ros.policy.state_messages import make_states
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.action_output import ActionOutput
 from robovlms_ros.ros.camera_input import CameraInput
@@ -24,10 +28,7 @@ from robovlms_ros.ros.instruction_input import InstructionInput
 from robovlms_ros.ros.interfaces import ActionHistory
 from robovlms_ros.ros.lifecycle import ManagedNode
 from robovlms_ros.ros.messages import ActionSpace, MessageError, history_window
-from robovlms_ros.ros.parameter_tables import control_settings, sync_slop_ns
-from robovlms_ros.ros.policy_fit import check_limits, needs_state, used_cameras
-from robovlms_ros.ros.policy_loader import RobotPolicy
-from robovlms_ros.ros.state_input import StateInput, make_states, state_inputs
+from robovlms_ros.ros.state_input import StateInput, state_inputs
 
 # Held images go on when the state comes; without one waiting, a state of 1000 Hz must not wake the thread.
 AWAITS_STATE = (Hold.NO_STATE, Hold.NO_POSE)

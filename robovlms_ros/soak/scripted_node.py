@@ -19,7 +19,7 @@ from typing import Any
 from rclpy.context import Context
 
 from robovlms_ros.nodes.vla_node import VLANode
-from robovlms_ros.ros.policy_loader import PolicyFactory
+from robovlms_ros.policy.policy_loader import PolicyFactory
 from robovlms_ros.ros.run import run
 from robovlms_ros.soak.scripted_policy import Order, Orders, ScriptedPolicy
 

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 from robovlms_ros.nodes import action_history_node, arm_bridge_node, vla_node
+from robovlms_ros.policy.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE, OUTPUTS
-from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 
 ROOT = Path(__file__).resolve().parents[2]
 NODES = {

@@ -21,9 +21,9 @@ from robovlms_ros.cli.main import app
 from robovlms_ros.data.bag.vla_action import DEFINITION, TYPE_NAME
 from robovlms_ros.data.folder.reader import FolderSource
 from robovlms_ros.policy import Observation, VLAPolicy
+from robovlms_ros.policy.policy_loader import load_policy
 from robovlms_ros.policy.untrained import make_untrained
 from robovlms_ros.ros.interfaces import VLAAction
-from robovlms_ros.ros.policy_loader import load_policy
 
 INSTRUCTION = "pick up the red block"
 STEP_NS = 33_333_333

@@ -14,8 +14,8 @@ import torch
 
 from robovlms_ros.policy import VLAPolicy
 from robovlms_ros.policy.compute import OUT_OF_MEMORY, use_threads
+from robovlms_ros.policy.policy_loader import load_policy
 from robovlms_ros.policy.untrained import make_untrained
-from robovlms_ros.ros.policy_loader import load_policy
 
 Start = Callable[..., Any]
 

@@ -100,7 +100,7 @@ def test_an_inactive_node_publishes_nothing(vla: Start) -> None:
 
 
 def test_without_a_model_path_the_node_stays_unconfigured_and_says_what_to_do(vla: Start) -> None:
-    from robovlms_ros.ros.policy_loader import load_policy
+    from robovlms_ros.policy.policy_loader import load_policy
 
     node = vla(load_policy, state="unconfigured")
     assert not configure(node)
@@ -113,7 +113,7 @@ def test_without_a_model_path_the_node_stays_unconfigured_and_says_what_to_do(vl
 @pytest.mark.fault(14)
 @pytest.mark.parametrize("kind", ["missing", "file", "empty folder"])
 def test_a_path_without_a_model_is_named_in_the_error(vla: Start, tmp_path: Any, kind: str) -> None:
-    from robovlms_ros.ros.policy_loader import load_policy
+    from robovlms_ros.policy.policy_loader import load_policy
 
     path = tmp_path / "model"
     if kind == "file":

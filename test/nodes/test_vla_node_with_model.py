@@ -17,9 +17,9 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from robovlms_ros.policy import HistoryWindow, Observation, VLAPolicy
+from robovlms_ros.policy.policy_loader import load_policy
 from robovlms_ros.policy.untrained import make_untrained
 from robovlms_ros.ros import qos
-from robovlms_ros.ros.policy_loader import load_policy
 
 Start = Callable[..., Any]
 

@@ -13,10 +13,11 @@ import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from robovlms_ros.policy.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE, control_settings
+from robovlms_ros.policy.parameters import ParameterError, ParameterTable, Row
 from robovlms_ros.policy.safety import Limits
 from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE
-from robovlms_ros.ros.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE, control_settings
-from robovlms_ros.ros.parameters import ParameterError, Parameters, ParameterTable, Row
+from robovlms_ros.ros.parameters import Parameters
 
 TABLE = ParameterTable(
     [

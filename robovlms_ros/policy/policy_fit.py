@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import Image
 
+from robovlms_ros.policy.policy_loader import RobotPolicy
 from robovlms_ros.policy.safety import ACTION_DIM, Limits, check_chunk
 from robovlms_ros.policy.types import Observation
-from robovlms_ros.ros.image import decode_image
-from robovlms_ros.ros.policy_loader import RobotPolicy
 
 # Numbers of a state as the topics give it: the tool's pose and the gripper's opening.
 STATE_DIM = 7
@@ -78,7 +76,7 @@ def warm_up(policy: RobotPolicy, cameras: tuple[str, ...]) -> None:
 
     Raises ValueError where it predicts something that must not become motion, and what the policy raises.
     """
-    black = decode_image(Image(height=480, width=640, step=640 * 3, encoding="rgb8", data=bytes(480 * 640 * 3)))
+    black = np.zeros((480, 640, 3), np.uint8)
     images = {camera: black if camera in cameras else None for camera in policy.cameras}
     state = np.zeros(STATE_DIM) if needs_state(policy) else None
     chunk = policy.session().step(Observation(images, "warm up", state))

@@ -7,12 +7,13 @@ from typing import Any
 
 from robovlms_ros.policy.chunk_settings import CHUNK_MODES, STARVATIONS, ChunkSettings
 from robovlms_ros.policy.decision import ControlSettings
+from robovlms_ros.policy.parameters import ParameterTable, Row
+from robovlms_ros.policy.policy_loader import Box, LimitPair
 from robovlms_ros.policy.safety import Limits
 from robovlms_ros.policy.workspace import Workspace
-from robovlms_ros.ros.image import THREE_CHANNEL_ORDERS
-from robovlms_ros.ros.parameters import ParameterTable, Row
-from robovlms_ros.ros.policy_loader import Box, LimitPair
-from robovlms_ros.ros.qos import RELIABILITIES
+
+RELIABILITIES = ("best_effort", "reliable")
+THREE_CHANNEL_ORDERS = ("bgr", "rgb")
 
 # fmt: off
 VLA_NODE = ParameterTable([
