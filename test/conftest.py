@@ -22,6 +22,9 @@ sys.path[:0] = [str(Path(__file__).parent / folder) for folder in _FOLDERS]
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
+# Tests run beside each other (and on busy machines), where the threads of one operation only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Before rclpy starts anything: nothing in a test may be seen from, or see, another machine.
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 

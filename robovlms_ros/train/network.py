@@ -92,13 +92,26 @@ class TrainingNetwork(nn.Module):
         outputs, features, places = [], [], list[int]()
         for chosen, part in self._parts(batch):
             features.append(self._features(part))
-            outputs.append(_full(self.vla.act_head(features[-1])))
+            outputs.append(_full(self._decide(features[-1])))
             places += chosen
         if len({part.shape[-2] for part in features}) > 1:
             # As many tokens as there are in each prompt.
             features = [part.amax(dim=-2, keepdim=True) for part in features]
         order = torch.tensor(places, device=batch.pose.device).argsort()
         return _joined(outputs, order), torch.cat(features)[order]
+
+    def _decide(self, features: Tensor) -> ActionOutput:
+        """A policy head with float32 weights computes in float32, even where the backbone does not.
+
+        It is small, its output is what is minimised, and most CPUs have no LSTM in bfloat16.
+        """
+        head = self.vla.act_head
+        if any(weight.dtype != torch.float32 for weight in head.parameters()):
+            output: ActionOutput = head(features)
+            return output
+        with torch.autocast(features.device.type, enabled=False):
+            output = head(features.float())
+            return output
 
     def _discrete_losses(self, batch: Batch) -> dict[str, Tensor]:
         total, sums = self.scored(batch), dict[str, Tensor]()

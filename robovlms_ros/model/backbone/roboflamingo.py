@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from robovlms_ros.model.config import RoboVLMConfig
 from robovlms_ros.model.errors import ConfigError
 from robovlms_ros.model.flamingo_builder import FLAMINGO_MODEL_CONFIGS, build_llm_flamingo, check_available
 from robovlms_ros.model.sequence import MergedSequence
+
+_IMAGES_FLAT = tuple(map(int, version("transformers").split(".")[:2])) >= (5, 24)
 
 
 class RoboFlamingo(BaseRoboVLM):
@@ -62,12 +65,14 @@ class RoboFlamingo(BaseRoboVLM):
         """See `BaseRoboVLM.attend`; the images of all cameras are one long image to Idefics."""
         embeddings, images = sequence.embeddings, sequence.beside
         assert images is not None  # from arrange()
+        # Every window has one image; before transformers 5.24 Idefics wanted a dimension for that.
+        perceived = images if _IMAGES_FLAT else images.unsqueeze(1)
         output = self.text_tower(
             inputs_embeds=embeddings,
             attention_mask=sequence.mask,
             # From the mask Idefics would count positions by itself, leaving out what is hidden.
             position_ids=torch.arange(embeddings.shape[1], device=embeddings.device).unsqueeze(0),
-            perceiver_embeddings=images.unsqueeze(1),
+            perceiver_embeddings=perceived,
             image_attention_mask=embeddings.new_ones(*embeddings.shape[:2], 1),
             use_cache=False,
         )
