@@ -115,9 +115,13 @@ class ArmBridgeNode(Node):
     def _on_tool_pose(self, message: PoseStamped) -> None:
         with self._lock:
             try:
-                self._bridge.pose.offer(measured_pose(message), to_nanoseconds(message.header.stamp))
+                pose = measured_pose(message)
             except CommandError as error:
                 self._bridge.counts[error.kind] += 1
+                return
+            if not self._halted:
+                now = now_ns(self)
+                self._send(self._bridge.offer_tool(pose, to_nanoseconds(message.header.stamp), now), now)
 
     def _tick(self) -> None:
         with self._lock:

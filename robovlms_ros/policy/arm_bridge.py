@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,8 @@ class BridgeSettings:
     """Everything that a user chooses; replaced as a whole. ``outputs``: any of "twist", "pose", "gripper".
 
     ``linear`` and ``angular`` bound the speed of every command, in m/s and rad/s. ``timeout_ns`` is the time
-    without an action after which the arm is stopped, whatever the last action said.
+    without an action after which the arm is stopped, whatever the last action said. ``lock_step``: see
+    `in_lock_step`.
     """
 
     outputs: frozenset[str] = frozenset({"twist"})
@@ -55,16 +56,30 @@ class BridgeSettings:
     timeout_ns: int = 1_000_000_000
     linear: float = math.inf
     angular: float = math.inf
+    lock_step: bool = False
+
+
+def in_lock_step(settings: BridgeSettings) -> BridgeSettings:
+    """Settings for a simulator that waits for each action: one command for each, which says what it answers.
+
+    Commands bear the stamp of the action's image. The gripper is told every time, a target is the end of its way,
+    and nothing is repeated or ended by time, which stands still while the simulator waits.
+    """
+    return replace(settings, lock_step=True, pose=replace(settings.pose, period_ns=0))
 
 
 @dataclass(frozen=True)
 class Commands:
-    """What to send now; None = nothing. ``frame`` is that of ``twist``, ``(6,)``, linear before angular."""
+    """What to send now; None = nothing. ``frame`` is that of ``twist``, ``(6,)``, linear before angular.
+
+    ``stamp_ns`` None: to be stamped with the time of sending.
+    """
 
     frame: str = ""
     twist: NDArray[np.float64] | None = None
     pose: Pose | None = None
     gripper: tuple[float, ...] | None = None
+    stamp_ns: int | None = None
 
 
 class ArmBridge:
@@ -87,6 +102,7 @@ class ArmBridge:
         self._frame = ""
         self._now_ns = 0
         self._acted_ns: int | None = None
+        self._held: ArmAction | None = None
         self.settings = settings
         self.twist = TwistOutput(settings.twist, self.counts)
         self.pose = PoseOutput(settings.pose, self.counts)
@@ -105,6 +121,8 @@ class ArmBridge:
     @property
     def due_ns(self) -> int | None:
         """When the next ``tick`` has something to do; None while nothing happens by itself."""
+        if self.settings.lock_step:
+            return None
         times = [self.twist.due_ns, self.pose.due_ns]
         if self._acted_ns is not None:
             times.append(self._acted_ns + self.settings.timeout_ns)
@@ -119,6 +137,9 @@ class ArmBridge:
     def offer(self, action: ArmAction, now_ns: int) -> Commands:
         """Execute an action from now on, or refuse it (``refusal``, ``counts``) and change nothing."""
         stopped = self._observe_clock(now_ns)
+        if self._awaits_tool(action):
+            self._held = action
+            return stopped
         try:
             motion = self._admit(action, now_ns)
         except CommandError as error:
@@ -130,12 +151,21 @@ class ArmBridge:
         self._acted_ns = now_ns if motion.any() else None
         self._frame = action.frame
         outputs = self.settings.outputs
+        if self.settings.lock_step:
+            self.gripper.reset()
         return Commands(
             frame=action.frame,
             twist=self.twist.start(motion, action.step_ns, now_ns) if "twist" in outputs else None,
             pose=self._start_pose(action, motion, now_ns) if "pose" in outputs else None,
             gripper=self.gripper.start(action.opening, now_ns) if "gripper" in outputs else None,
+            stamp_ns=action.stamp_ns if self.settings.lock_step else None,
         )
+
+    def offer_tool(self, pose: Pose, stamp_ns: int, now_ns: int) -> Commands:
+        """Take the measured pose of the tool; in lock step an action may have waited for it."""
+        self.pose.offer(pose, stamp_ns)
+        held, self._held = self._held, None
+        return Commands() if held is None else self.offer(held, now_ns)
 
     def refuse(self, error: CommandError) -> None:
         """Count an action that is not executed; a node calls it for one that cannot even be read."""
@@ -146,7 +176,7 @@ class ArmBridge:
     def tick(self, now_ns: int) -> Commands:
         """Return what is due now: repetitions, targets on the way, and the stop at the end of an action."""
         stopped = self._observe_clock(now_ns)
-        if stopped.twist is not None:
+        if stopped.twist is not None or self.settings.lock_step:
             return stopped
         if self._acted_ns is not None and now_ns - self._acted_ns >= self.settings.timeout_ns:
             if self.moving:
@@ -160,6 +190,11 @@ class ArmBridge:
         self._acted_ns = None
         self.pose.stop()
         return Commands(self._frame, self.twist.stop())
+
+    def _awaits_tool(self, action: ArmAction) -> bool:
+        """Whether the target of ``action`` must start from a pose that has not arrived: in lock step it will."""
+        settings, tool_ns = self.settings, self.pose.tool_ns
+        return settings.lock_step and "pose" in settings.outputs and (tool_ns is None or tool_ns < action.stamp_ns)
 
     def _admit(self, action: ArmAction, now_ns: int) -> NDArray[np.float64]:
         """Return the displacement to execute. Raises CommandError for an action that must not be."""
@@ -237,7 +272,7 @@ class ArmBridge:
             return Commands()
         self.counts["clock jump"] += 1
         stopped = self.stop()
-        self.newest = self.executed_ns = None
+        self.newest = self.executed_ns = self._held = None
         self._new_episode()
         self.pose.forget_tool()
         return stopped

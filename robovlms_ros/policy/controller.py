@@ -220,6 +220,9 @@ class Controller:
             return barred
         if not self.inference_due:
             return Hold.EXECUTING
+        wait_ns = self._settings.history_wait_ns
+        if wait_ns and self._episode.history_behind and self._output.acted_within(now_ns, wait_ns):
+            return Hold.NO_HISTORY
         found = self._inputs.choose(now_ns, self._settings)
         if isinstance(found, Hold):
             return found

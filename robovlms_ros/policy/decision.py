@@ -51,6 +51,7 @@ class Hold(Enum):
     UNMATCHED = "camera stamps differ by more than the slop"
     NOT_DUE = "ahead of the rate"
     NO_STATE = "no state of the robot within state.max_age of the image"
+    NO_HISTORY = "waiting for the action history"
     NO_POSE = "the workspace is not held: no tool pose within state.max_age"
     STALE = "image too old"
     INFERRING = "waiting for the model"
@@ -85,6 +86,8 @@ class ControlSettings:
     max_failures: int = 5
     instruction_max_age_ns: int = 0
     """Time within which the instruction must be heard again, or the arm is stopped; 0 = never."""
+    history_wait_ns: int = 0
+    """Time after an action for which images wait until it is in the history; 0 = they do not wait."""
     enabled: bool = True
 
 

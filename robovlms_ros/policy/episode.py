@@ -62,6 +62,13 @@ class Episode:
         """Episode and newest row's number of the window that was received last in this episode, if any."""
         return self._received[:2] if self._received else None
 
+    @property
+    def history_behind(self) -> bool:
+        """Whether an action of this episode is missing in the window that ``history`` would return."""
+        if self._internal or self.sequence == 0:
+            return False
+        return self._received is None or self._received[0] != self.number or self._received[1] < self.sequence - 1
+
     def receive(self, episode: int, sequence: int, window: HistoryWindow) -> None:
         """Take the window of the history node; ``sequence`` is the number of its newest row."""
         self._received = (episode, sequence, window)

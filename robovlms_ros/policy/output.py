@@ -93,6 +93,10 @@ class Output:
         self.last_action = None
         return still
 
+    def acted_within(self, now_ns: int, duration_ns: int) -> bool:
+        """Whether the last action that moves is at most ``duration_ns`` ago."""
+        return now_ns - self._moved_ns <= duration_ns
+
     def overdue(self, now_ns: int, timeout_ns: int) -> bool:
         """Whether the arm moves and no action came for longer than ``timeout_ns`` (0 = never)."""
         return timeout_ns > 0 and self.last_action is not None and now_ns - self._moved_ns > timeout_ns

@@ -77,6 +77,8 @@ VLA_NODE = ParameterTable([
     Row("history.source", "topic", "`topic` takes the windows of action_history_node, `internal` keeps them "
         "inside this node.", choices=("topic", "internal")),
     Row("history.length", 16, "Executed actions that the model is shown, at most.", low=1, high=1024),
+    Row("history.wait", 0.0, "Seconds after an action for which images wait until action_history holds it; 0 = "
+        "what is missing is shown to the model as missing.", "any time", low=0.0, high=60.0),
     Row("watchdog.timeout", 1.0, "Seconds without a new action until one stop action; 0 = never.",
         low=0.0, high=3600.0),
     Row("watchdog.inference_timeout", 10.0, "Seconds after which a running inference is reported as hung, and its "
@@ -126,6 +128,7 @@ def control_settings(
         watchdog_ns=_nanoseconds(values["watchdog.timeout"]),
         inference_timeout_ns=_nanoseconds(values["watchdog.inference_timeout"]),
         max_failures=values["watchdog.max_failures"],
+        history_wait_ns=_nanoseconds(values["history.wait"]) if values["history.source"] == "topic" else 0,
         instruction_max_age_ns=_nanoseconds(values["instruction.max_age"]),
         enabled=values["enabled"],
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from robovlms_ros.policy.arm_bridge import BridgeSettings
+from robovlms_ros.policy.arm_bridge import BridgeSettings, in_lock_step
 from robovlms_ros.policy.arm_outputs import GripperSettings, PoseSettings, TwistSettings
 from robovlms_ros.policy.parameters import ParameterTable, Row
 
@@ -16,6 +16,8 @@ OUTPUTS = ("twist", "pose", "array", "trajectory")
 ARM_BRIDGE_NODE = ParameterTable([
     Row("outputs", ("twist",), "What is published: `twist` a velocity, `pose` a target for the tool, `array` "
         "numbers (see array.content), `trajectory` the finger joints.", "at start", choices=OUTPUTS),
+    Row("lock_step", False, "Whether each action is one command, stamped as its image and never repeated or ended "
+        "by time, for a simulator that waits for it.", "at start"),
     Row("frame", "", "Frame named in commands; empty = the action's. It renames, it does not transform.",
         "at start"),
     Row("max_age", 1.0, "Seconds that an action may be late: after its image, and for each of its chunk "
@@ -67,7 +69,7 @@ ARM_BRIDGE_NODE = ParameterTable([
 def bridge_settings(values: Mapping[str, Any]) -> BridgeSettings:
     """Return the settings of the bridge. Raises ValueError where parameters contradict each other."""
     scales = (values["twist.linear_scale"], values["twist.angular_scale"])
-    return BridgeSettings(
+    settings = BridgeSettings(
         outputs=_kinds(values),
         twist=TwistSettings(
             hold=values["twist.hold"],
@@ -91,6 +93,7 @@ def bridge_settings(values: Mapping[str, Any]) -> BridgeSettings:
         linear=_or_any(values["limits.linear"]),
         angular=_or_any(values["limits.angular"]),
     )
+    return in_lock_step(settings) if values["lock_step"] else settings
 
 
 def gripper_duration_ns(values: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Messages of the bridge to arm controllers, from and to what it decides, stamped with its clock."""
+"""Messages of the bridge to arm controllers, from and to what it decides, stamped as they are told."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def measured_pose(message: PoseStamped) -> Pose:
     return make_pose(message.header.frame_id, (place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
 
 
-def twist_message(velocity: NDArray[np.float64], frame: str, now_ns: int) -> TwistStamped:
+def twist_message(velocity: NDArray[np.float64], frame: str, stamp_ns: int) -> TwistStamped:
     """Return a velocity ``(6,)``, linear before angular."""
     message = TwistStamped()
-    message.header.stamp, message.header.frame_id = to_time(now_ns), frame
+    message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame
     linear, angular = message.twist.linear, message.twist.angular
     linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = velocity.tolist()
     return message
 
 
-def pose_message(pose: Pose, frame: str, now_ns: int) -> PoseStamped:
+def pose_message(pose: Pose, frame: str, stamp_ns: int) -> PoseStamped:
     """Return a target for the tool."""
     message = PoseStamped()
-    message.header.stamp, message.header.frame_id = to_time(now_ns), frame
+    message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame
     place, turn = message.pose.position, message.pose.orientation
     place.x, place.y, place.z = pose.position.tolist()
     turn.x, turn.y, turn.z, turn.w = pose.quaternion.tolist()
@@ -73,11 +73,11 @@ def array_message(numbers: Sequence[float], names: Sequence[str]) -> Float64Mult
 
 
 def trajectory_message(
-    joints: Sequence[str], positions: Sequence[float], duration_ns: int, now_ns: int
+    joints: Sequence[str], positions: Sequence[float], duration_ns: int, stamp_ns: int
 ) -> JointTrajectory:
-    """Return a trajectory of one point, to be reached ``duration_ns`` from now."""
+    """Return a trajectory of one point, to be reached ``duration_ns`` from ``stamp_ns``."""
     message = JointTrajectory(joint_names=list(joints))
-    message.header.stamp = to_time(now_ns)
+    message.header.stamp = to_time(stamp_ns)
     point = JointTrajectoryPoint(positions=[float(position) for position in positions])
     point.time_from_start = to_duration(duration_ns)
     message.points = [point]

@@ -51,15 +51,18 @@ class CommandPublisher:
     def send(self, commands: Commands, fingers: tuple[float, ...] | None, now_ns: int) -> None:
         """Publish ``commands``; ``fingers`` are the positions told last, which go with every twist as numbers."""
         publishers = self._publishers
+        stamp_ns = now_ns if commands.stamp_ns is None else commands.stamp_ns
         if commands.twist is not None and "twist" in publishers:
-            publishers["twist"].publish(twist_message(commands.twist, self._frame or commands.frame, now_ns))
+            publishers["twist"].publish(twist_message(commands.twist, self._frame or commands.frame, stamp_ns))
         if commands.pose is not None:
-            publishers["pose"].publish(pose_message(commands.pose, self._frame or commands.pose.frame, now_ns))
+            publishers["pose"].publish(pose_message(commands.pose, self._frame or commands.pose.frame, stamp_ns))
         if "array" in publishers:
             self._send_numbers(commands.twist, commands.gripper, fingers)
         if commands.gripper is not None and "trajectory" in publishers:
             duration = self.gripper_duration_ns
-            publishers["trajectory"].publish(trajectory_message(self._joints, commands.gripper, duration, now_ns))
+            publishers["trajectory"].publish(
+                trajectory_message(self._joints, commands.gripper, duration, stamp_ns)
+            )
 
     def _send_numbers(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,8 @@ class VLARuntime:
         """Return the settings that ``values`` make. Raises ValueError where they do not fit the model."""
         profile = self.policy.profile
         settings = control_settings(values, profile.limits, profile.workspace)
+        if not self.policy.card.get("action_encoder"):
+            settings = replace(settings, history_wait_ns=0)  # nobody looks at what it would wait for
         check_limits(settings.limits, values)
         chunk = self.policy.card.get("chunk")
         if isinstance(chunk, int):
@@ -220,6 +223,8 @@ class VLARuntime:
             return
         with self.thread.condition:
             self.controller.set_history(message.episode, message.sequence, window)
+            if self.thread.hold is Hold.NO_HISTORY:
+                self.thread.wake()
 
     def _watch(self) -> None:
         now = now_ns(self._node)
@@ -229,6 +234,8 @@ class VLARuntime:
             stop = self.controller.watchdog(now)
             if stop:
                 self._publish(stop)
+            if self.thread.hold is Hold.NO_HISTORY:
+                self.thread.wake()  # it may have waited long enough
         if stop:
             reason = Hold.UNHEARD.value if unheard else "stopped: no new action in time"
             self._node.get_logger().warning(f"the arm is {reason}")

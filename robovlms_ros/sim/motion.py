@@ -83,6 +83,21 @@ class Arm:
         self._position = target
 
     @property
+    def goal(self) -> tuple[Array, Array]:
+        """Where the tool was sent, to which the next action adds: position ``(3,)``, roll pitch yaw ``(3,)``."""
+        return self._position.copy(), self._rpy.copy()
+
+    @property
+    def quaternion(self) -> Array:
+        """How the tool is turned, ``(4,)``, x y z w as in ROS messages."""
+        return np.roll(self._data.xquat[self._tool], -1)
+
+    @property
+    def finger(self) -> float:
+        """How far one finger is from the middle, in metres: 0 to `FINGER_TRAVEL`, and a little beyond."""
+        return float(self._data.qpos[self._fingers].mean())
+
+    @property
     def position(self) -> Array:
         """Where the tool is, ``(3,)`` metres."""
         return np.array(self._data.xpos[self._tool])
@@ -95,7 +110,7 @@ class Arm:
     @property
     def opening(self) -> float:
         """How far the gripper is open, 0 to 1."""
-        return float(np.clip(self._data.qpos[self._fingers].mean() / FINGER_TRAVEL, 0, 1))
+        return float(np.clip(self.finger / FINGER_TRAVEL, 0, 1))
 
 
 def _quaternion(rpy: Array) -> Array:
