@@ -35,7 +35,7 @@ def train(
 
         robovlms train finetune.yaml --set optim.batch_size=8 --set output=runs/cups
 
-        robovlms train finetune.yaml --set output=runs/cups --resume
+        robovlms train runs/cups/training.yaml --resume
 
         accelerate launch --num_processes 4 -m robovlms_ros.cli.main train finetune.yaml
 
@@ -45,16 +45,19 @@ def train(
     from robovlms_ros.train.run import train as run
 
     console = Console(stderr=True)
-    outcome = run(read_training_config(config, settings), resume=resume, dry_run=dry_run, console=console)
+    content = read_training_config(config, settings)
+    # The run's own copy has the values of --set, too.
+    again = f"go on with: robovlms train {content.output / 'training.yaml'} --resume"
+    try:
+        outcome = run(content, resume=resume, dry_run=dry_run, console=console)
+    except KeyboardInterrupt:
+        console.print(f"stopped at once; where there is a checkpoint, {again}", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
     if dry_run:
         console.print("dry run: nothing was trained or written", highlight=False)
         return
     if outcome.signal:
-        console.print(
-            f"ended after {outcome.steps} steps; go on with: robovlms train {config} --resume",
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.print(f"ended after {outcome.steps} steps; {again}", highlight=False, soft_wrap=True)
         raise typer.Exit(128 + outcome.signal)
     console.print(
         f"trained {outcome.folder}; pack it with: robovlms pack {outcome.folder} MODEL_FOLDER",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -16,6 +17,17 @@ from robovlms_ros.model.errors import ConfigError
 from robovlms_ros.train.config import TrainingConfig
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers: to YAML 1.1 the ``1e-4`` that everybody writes is a word."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
 def read_training_config(path: Path, settings: Sequence[str] = ()) -> TrainingConfig:
     """The configuration in ``path`` with ``settings``, each ``section.key=value``, laid over it.
 
@@ -26,7 +38,7 @@ def read_training_config(path: Path, settings: Sequence[str] = ()) -> TrainingCo
     if not path.is_file():
         raise ConfigError(f"training configuration {path} does not exist; config/train has examples")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"training configuration {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
@@ -60,7 +72,7 @@ def _set(content: dict[str, Any], setting: str) -> None:
     if not equals or not all(parts):
         raise ConfigError(f"--set {setting!r}: write it as section.key=value, for example optim.batch_size=8")
     try:
-        value = yaml.safe_load(text) if text else ""
+        value = _Loader(text).get_single_data() if text else ""
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {setting!r}: the value is not valid YAML: {error}") from error
     section: Any = content

@@ -22,20 +22,22 @@ def explain_divergence(
     accelerator: Any, network: TrainingNetwork, step: int, batches: list[Batch], table: EpisodeTable
 ) -> DivergenceError:
     """The error to raise, the same in every process: the windows whose loss is no number by itself, by name."""
-    found = [name for batch in batches for name in _without_a_loss(network, batch, table)]
-    named: list[str] = found
+    named: list[str] = [name for batch in batches for name in _without_a_loss(network, batch, table)]
+    windows = sum(len(batch.instructions) for batch in batches) * accelerator.num_processes
     if accelerator.num_processes > 1:
         from accelerate.utils import gather_object
 
-        named = gather_object(found)
-    if named:
+        named = gather_object(named)
+    if len(named) == windows > 1:
+        where = "in all of its windows: the weights are useless now; begin anew with a lower optim.learning_rate"
+    elif named:
         more = f" and {len(named) - _MOST_NAMED} more" if named[_MOST_NAMED:] else ""
         where = f"in {'; '.join(named[:_MOST_NAMED])}{more}"
     else:
         where = "in no single window: the gradient is too large; lower optim.learning_rate, or use float32"
     return DivergenceError(
         f"training step {step + 1}: the loss or its gradient is NaN or infinite, {where}. The weights were not "
-        "changed by it; the last checkpoint is good"
+        "changed by it; the checkpoints are those of the steps before"
     )
 
 

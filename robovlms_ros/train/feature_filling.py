@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from robovlms_ros.data.errors import DataError
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
@@ -20,6 +20,7 @@ from robovlms_ros.model.errors import ConfigError
 from robovlms_ros.policy.preprocess import ImagePreprocessor
 from robovlms_ros.train.config import TrainingConfig
 from robovlms_ros.train.features import FeatureInfo, FeatureStore, Level, features_of, keepable
+from robovlms_ros.train.reading import batches as read
 from robovlms_ros.train.window_dataset import WindowDataset
 
 _BATCH = 32
@@ -78,10 +79,9 @@ def keep_features(
     frames = _Frames(dataset, preprocess)
     share = range(accelerator.process_index * _BATCH, len(frames), accelerator.num_processes * _BATCH)
     batches = [list(range(first, min(first + _BATCH, len(frames)))) for first in share]
-    loader = DataLoader(frames, batch_sampler=batches, collate_fn=_together, num_workers=workers)
     was_training = model.training
     model.eval()
-    for done, (numbers, images) in enumerate(loader, start=1):
+    for done, (numbers, images) in enumerate(read(frames, batches, _together, workers), start=1):
         if len(numbers):
             with torch.no_grad(), accelerator.autocast():
                 features = features_of(model, kind, preprocess.normalize(images))
@@ -115,9 +115,22 @@ def fingerprint(model: BaseRoboVLM, dataset: WindowDataset, level: Level, prepro
         "level": level,
         "preprocess": preprocess.mode,
         "episodes": list(table.identifiers),
+        "images": _sample_of_images(dataset),
         "actions": hashlib.sha256(table.labels.tobytes()).hexdigest(),
     }
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _sample_of_images(dataset: WindowDataset) -> str:
+    """A digest of some images: the same recordings may have been imported in another size."""
+    digest = hashlib.sha256()
+    for episode in sorted(set(np.linspace(0, len(dataset.table) - 1, 16).astype(int).tolist())):
+        for camera in dataset.cameras:
+            try:
+                digest.update(dataset.open_episode(episode).image(camera, 0).tobytes())
+            except DataError as error:
+                digest.update(str(error).encode())
+    return digest.hexdigest()
 
 
 class _Frames(Dataset[tuple[int, Tensor | None]]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,6 +70,7 @@ class FeatureStore:
         store = cls(folder, info)
         for name in (*info.cameras, "readable"):
             store._open(name, "w+")
+            _reserve(folder / f"{name}.bin")
         return store
 
     @classmethod
@@ -115,6 +117,13 @@ class FeatureStore:
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_maps": {}}
+
+
+def _reserve(path: Path) -> None:
+    """Take the room now: on a disk that fills up later, writing to a mapped file would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def keepable(model: BaseRoboVLM) -> tuple[Level, tuple[int, ...]] | None:

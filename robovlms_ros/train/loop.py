@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from robovlms_ros.train.batch import Batch
 from robovlms_ros.train.diverged import explain_divergence
 from robovlms_ros.train.network import TrainingNetwork
 from robovlms_ros.train.order import BatchSampler, TrainingOrder, seed_step
+from robovlms_ros.train.reading import batches as read
 from robovlms_ros.train.reporting import Reporter
 from robovlms_ros.train.schedules import Schedule
 from robovlms_ros.train.window_dataset import WindowDataset
@@ -131,23 +131,16 @@ class TrainingLoop:
         return metrics
 
     def _batches(self, first: int) -> Iterator[Batch]:
-        rank = self._accelerator.process_index
-        loader = DataLoader(
-            self._dataset,
-            batch_sampler=BatchSampler(self._order, first, self._settings.steps, rank),
-            collate_fn=self._collate,
-            num_workers=self._workers,
-            pin_memory=self._accelerator.device.type == "cuda",
-            worker_init_fn=_quiet_worker,
-        )
-        return iter(loader)
+        keys = BatchSampler(self._order, first, self._settings.steps, self._accelerator.process_index)
+        pin_memory = self._accelerator.device.type == "cuda"
+        return read(self._dataset, keys, self._collate, self._workers, pin_memory)
 
     def _step(self, step: int, batches: Iterator[Batch]) -> tuple[dict[str, Tensor], bool]:
         """One optimiser step: the means of its losses on this process's share, weighted, and whether to stop."""
         accelerator, device = self._accelerator, self._accelerator.device
-        read = [next(batches) for _ in range(self._order.accumulate)]
-        counts = [self._plain.scored(batch) for batch in read]
-        micro = [batch.to(device) for batch in read]
+        given = [next(batches) for _ in range(self._order.accumulate)]
+        counts = [self._plain.scored(batch) for batch in given]
+        micro = [batch.to(device) for batch in given]
         total, stopping = self._agree(sum(counts), self._stop)
         rate = self._settings.learning_rate * self._settings.schedule(step)
         for group in self._optimizer.param_groups:
@@ -225,11 +218,3 @@ class _Meter:
         self._steps = 0
         self.restart()
         return values, speed
-
-
-def _quiet_worker(_: int) -> None:
-    """A worker leaves the other cores alone, and Ctrl-C to the main process."""
-    import signal
-
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

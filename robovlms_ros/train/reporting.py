@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,17 +89,27 @@ class RunReporter(Reporter):
         self._board = None if tensorboard is None else _summary_writer(tensorboard)
         self._progress: Progress | None = None
         self._shown: dict[str, float] = {}
+        self._warned = False
         self._last = 0
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """See `Reporter.log`."""
-        self._metrics.write(step, metrics)
-        for name, value in metrics.items():
-            if self._board is not None:
-                self._board.add_scalar(name, value, step)
+        self._keep(step, metrics)
         self._shown |= {key: value for key, value in metrics.items() if key in _SHOWN}
         if self._progress is None or not self._console.is_terminal:
             self.say(f"step {step}/{self._last}  {self._text()}")
+
+    def _keep(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A full disk costs the curves and not the run."""
+        try:
+            self._metrics.write(step, metrics)
+            if self._board is not None:
+                for name, value in metrics.items():
+                    self._board.add_scalar(name, value, step)
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                self.say(f"warning: {self._metrics.path.parent}: {error}; training goes on without its curves")
 
     def advance(self, step: int) -> None:
         """See `Reporter.advance`."""
@@ -125,11 +135,21 @@ class RunReporter(Reporter):
             finally:
                 self._progress = None
                 if self._board is not None:
-                    self._board.flush()
+                    with suppress(OSError):
+                        self._board.flush()
 
     def _text(self) -> str:
         shown = [(name, self._shown[key]) for key, name in _SHOWN.items() if key in self._shown]
         return "  ".join(f"{name} {value:.4g}" for name, value in shown)
+
+
+@contextmanager
+def progress_bar(description: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar where somebody watches; gives what is to be called with what is done and what there is."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _summary_writer(folder: Path) -> Any:

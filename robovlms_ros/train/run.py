@@ -24,12 +24,13 @@ from robovlms_ros.train.checkpoints import Checkpoint
 from robovlms_ros.train.config import TrainingConfig
 from robovlms_ros.train.engine import expect_unused, is_sharded, make_accelerator, process_count
 from robovlms_ros.train.estimate import estimate, room_for_checkpoints
+from robovlms_ros.train.failures import explained
 from robovlms_ros.train.feature_filling import choose_level, keep_features
 from robovlms_ros.train.loop import TrainingLoop
 from robovlms_ros.train.model_source import load_model, recompute_activations
 from robovlms_ros.train.network import TrainingNetwork
 from robovlms_ros.train.plan import make_plan
-from robovlms_ros.train.reporting import MetricsFile, Reporter, RunReporter
+from robovlms_ros.train.reporting import MetricsFile, Reporter, RunReporter, progress_bar
 from robovlms_ros.train.run_folder import RunFolder, refuse_used
 from robovlms_ros.train.saving import Saver
 from robovlms_ros.train.validation import Validation
@@ -70,7 +71,7 @@ def train(
         refuse_used(config.output)
     else:
         begun.check_same(config)
-    with tempfile.TemporaryDirectory(prefix="robovlms_train_") as scratch:
+    with explained(config.output), tempfile.TemporaryDirectory(prefix="robovlms_train_") as scratch:
         run = _Run(config, begun, sources, Path(scratch), console or Console(stderr=True))
         return run.go(dry_run)
 
@@ -182,12 +183,12 @@ class _Run:
             return
         network.kept = level[0]
         for name, dataset in datasets.items():
-            dataset.features = keep_features(
-                *(self._accelerator, network.vla, level, dataset, network.preprocess),
-                (config.feature_cache.folder or folder.features) / name,
-                config.optim.precision,
-                config.data.workers,
-            )
+            with progress_bar(f"features of {name}", self._console) as progress:
+                dataset.features = keep_features(
+                    *(self._accelerator, network.vla, level, dataset, network.preprocess),
+                    (config.feature_cache.folder or folder.features) / name,
+                    *(config.optim.precision, config.data.workers, progress),
+                )
         self._console.print(
             f"features    {level[0]} of {images} images kept: the image encoder is frozen and runs no more",
             highlight=False,
@@ -200,6 +201,7 @@ class _Run:
             f"data        {len(train.table)} episodes, {int(train.table.starts[-1])} steps, {len(train)} windows; "
             f"{order.per_step} windows per step, {order.steps_per_epoch} steps per epoch",
             highlight=False,
+            soft_wrap=True,
         )
         for line in found.lines():
             self._console.print(line, highlight=False, soft_wrap=True)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from robovlms_ros.train.batch import Batch
 from robovlms_ros.train.engine import is_sharded
 from robovlms_ros.train.network import TrainingNetwork
 from robovlms_ros.train.order import SampleKey
+from robovlms_ros.train.reading import batches as read
 from robovlms_ros.train.window_dataset import WindowDataset
 
 
@@ -55,7 +55,7 @@ class Validation:
         rounds = -(-len(batches) // world)
         own = [batches[min(i * world + rank, len(batches) - 1)] for i in range(rounds)]
         self._counted = [i * world + rank < len(batches) for i in range(rounds)]
-        self._loader = DataLoader(dataset, batch_sampler=own, collate_fn=collate, num_workers=workers)
+        self._dataset, self._keys, self._collate, self._workers = dataset, own, collate, workers
 
     @torch.no_grad()
     def __call__(self) -> dict[str, float]:
@@ -64,7 +64,8 @@ class Validation:
         # Of a network that every process holds whole no process needs the others.
         network = self._network if is_sharded(self._accelerator) else self._plain
         device, sums, total = self._accelerator.device, dict[str, Tensor](), 0.0
-        for batch, counted in zip(self._loader, self._counted, strict=True):
+        given = read(self._dataset, self._keys, self._collate, self._workers)
+        for batch, counted in zip(given, self._counted, strict=True):
             count = self._plain.scored(batch) if counted else 0
             with self._accelerator.autocast():
                 losses = network(batch.to(device))

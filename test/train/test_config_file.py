@@ -114,6 +114,15 @@ def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, message: str) ->
         read_training_config(path, [setting])
 
 
+@pytest.mark.parametrize("text", ["1e-4", "1.e-4", "+1.0E-4", "0.0001", ".1e-3"])
+def test_numbers_may_be_written_as_everybody_does(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL) + f"loss: {{gripper_ratio: {text}}}\n")
+    config = read_training_config(path, [f"optim.learning_rate={text}", "output=1e"])
+    assert config.optim.learning_rate == config.loss.gripper_ratio == 1e-4
+    assert config.output == Path("1e")
+
+
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         read_training_config(tmp_path / "none.yaml")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache as remembered
+from inspect import signature
 from typing import Any, ClassVar
 
 import torch
@@ -117,9 +119,8 @@ class VisionLanguageModel(nn.Module, ABC):
         With a transformers ``cache``, the sequence goes on from what is in it, and is added to it. The ``mask``
         ``(B, m)`` is then that of the whole sequence so far.
         """
-        output = self.text_tower(
-            inputs_embeds=embeddings, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
-        )
+        past = {} if cache is None else {_cache_argument(type(self.text_tower).forward): cache}
+        output = self.text_tower(inputs_embeds=embeddings, attention_mask=mask, use_cache=bool(past), **past)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -127,3 +128,9 @@ class VisionLanguageModel(nn.Module, ABC):
         """Hidden states ``(..., D)`` -> a score for each token of the vocabulary."""
         scores: Tensor = self.backbone.get_output_embeddings()(hidden)
         return scores
+
+
+@remembered
+def _cache_argument(forward: Callable[..., Any]) -> str:
+    """What a language model calls its cache; transformers 5.24 renamed it in its own models."""
+    return "cache" if "cache" in signature(forward).parameters else "past_key_values"
