@@ -63,7 +63,7 @@ def write_untrained(
         raise ConfigError(f"image_size is {image_size}; Kosmos-2 needs a multiple of its patches of 14 pixels")
     vlm = folder / "vlm"
     vlm.mkdir(parents=True, exist_ok=True)
-    tokenizer = _make_tokenizer()
+    tokenizer = make_tokenizer()
     tokenizer.save_pretrained(vlm)
     _backbone_config(len(tokenizer), image_size).save_pretrained(vlm)
     content = _model_config(window, chunk, hand, image_size, action_encoder)
@@ -90,7 +90,7 @@ def _spread(model: BaseRoboVLM) -> None:
                 weight.mul_(8)
 
 
-def _make_tokenizer() -> Any:
+def make_tokenizer() -> Any:
     """A tokenizer of Kosmos-2's form: Unigram pieces, ``<s>`` text ``</s>``, and its tags.
 
     Words and letters with scores of their own: a trained vocabulary differs from one training to the next.

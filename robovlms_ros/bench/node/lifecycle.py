@@ -1,7 +1,4 @@
-"""What twenty cycles of configure, activate, act, deactivate and cleanup leave behind in a process.
-
-    python bench/lifecycle_cycles.py                       # null policy, half a minute
-    python bench/lifecycle_cycles.py --model               # a small Kosmos-2 with random weights as well
+"""What cycles of configure, activate, act, deactivate and cleanup leave behind in a process.
 
 Counted while unconfigured, after a first cycle that imports and allocates what stays: threads of the process, open
 files, entities of the node, Python objects after a collection, and anonymous memory.
@@ -12,9 +9,10 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+import time
 
 from lifecycle_msgs.msg import Transition
-from rig import Figure, Load, arguments, report, wait_quietly
+from robovlms_ros.bench.table import Figure
 
 from robovlms_ros.ros.node_process import NodeProcess, executable, ros_arguments
 from robovlms_ros.soak.camera import Camera
@@ -47,11 +45,11 @@ def run(graph: Graph, process: NodeProcess, count: int) -> tuple[ProcessStats, P
     camera, answers = Camera(graph.node, "image", 30.0), graph.listen()
     cycle(graph, camera, answers)
     cycle(graph, camera, answers)
-    wait_quietly(1.0)
+    time.sleep(1.0)
     before = process_stats(process.pid)
     for _ in range(count):
         cycle(graph, camera, answers)
-    wait_quietly(1.0)
+    time.sleep(1.0)
     return before, process_stats(process.pid)
 
 
@@ -101,20 +99,3 @@ def measure_with_model(count: int) -> list[Figure]:
         process = graph.start("vla_node", [*executable("vla_node"), *ros_arguments(parameters)])
         before, after = run(graph, process, count)
     return growth(before, after)
-
-
-def main(options: list[str] | None = None) -> int:
-    """Print the table; 0 where all targets are reached."""
-    parser = arguments(__doc__)
-    parser.add_argument("--count", type=int, default=20, help="cycles")
-    parser.add_argument("--model", action="store_true", help="cycle a node that loads a model, too")
-    given = parser.parse_args(options)
-    load = Load()
-    sections = {f"{given.count} cycles": measure(given.count)}
-    if given.model:
-        sections[f"{given.count} cycles with a model"] = measure_with_model(given.count)
-    return report(sections, load.others(), given.json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,5 @@
 """From SIGTERM to the end of the process, while an inference runs that does not end by itself.
 
-    python bench/shutdown.py                # 10 processes, about half a minute
-
 The arm has moved before, so each process must also publish one stop action and end with exit code 0.
 """
 
@@ -11,7 +9,7 @@ import signal
 import sys
 import time
 
-from rig import Figure, Load, arguments, report
+from robovlms_ros.bench.table import Figure
 
 from robovlms_ros.soak.graph import order, private_graph
 from robovlms_ros.soak.scripted_node import said
@@ -58,17 +56,3 @@ def measure(count: int) -> list[Figure]:
         Figure(f"of {count}, exit code not 0", sum(code != 0 for _, code, _ in ends), "", 0.0),
         Figure(f"of {count}, without exactly one stop action", sum(not stopped for *_, stopped in ends), "", 0.0),
     ]
-
-
-def main(options: list[str] | None = None) -> int:
-    """Print the table; 0 where all targets are reached."""
-    parser = arguments(__doc__)
-    parser.add_argument("--count", type=int, default=10, help="processes to end")
-    given = parser.parse_args(options)
-    load = Load()
-    figures = measure(given.count)
-    return report({"SIGTERM in mid-inference": figures}, load.others(), given.json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

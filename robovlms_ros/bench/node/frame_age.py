@@ -1,18 +1,16 @@
 """How fresh is the frame that a slow policy looks at? A 60 Hz camera, 640x480 rgb8, and a policy of 300 ms.
 
-    python bench/frame_age.py                 # 25 seconds
-
 The age is that of the frame used at the moment when its inference starts, by the policy's account of that moment.
 The drop counter is right where every frame that arrived was either used or counted as overtaken by a newer one.
 """
 
 from __future__ import annotations
 
-import sys
 
+import time
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rig import Figure, Load, arguments, report, wait_quietly
+from robovlms_ros.bench.table import Figure
 
 from robovlms_ros.soak.graph import Graph, private_graph
 from robovlms_ros.soak.scripted_node import said
@@ -39,7 +37,7 @@ def measure(seconds: float) -> list[Figure]:
         graph.instruct("go")
         camera, answers = graph.camera("image", RATE), graph.listen()
         camera.run_for(seconds)
-        wait_quietly(2 * DELAY + 0.5)  # for the last answer
+        time.sleep(2 * DELAY + 0.5)  # for the last answer
         counts = counters(graph)
         starts = [each["started"] for each in said(process.log()) if "started" in each]
         stamps = answers.stamps()  # before the node ends, and with it comes a stop action
@@ -56,17 +54,3 @@ def measure(seconds: float) -> list[Figure]:
         Figure("frames overtaken", counts["frames overtaken"], ""),
         Figure("received, but neither used nor counted as overtaken", abs(unaccounted), "", 0.0),
     ]
-
-
-def main(options: list[str] | None = None) -> int:
-    """Print the table; 0 where all targets are reached."""
-    parser = arguments(__doc__)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of images")
-    given = parser.parse_args(options)
-    load = Load()
-    figures = measure(given.seconds)
-    return report({"frame age": figures}, load.others(), given.json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,5 @@
 """From a published image to the received action: 640x480 rgb8 at 30 Hz, null policy, two processes.
 
-    python bench/node_latency.py                 # 40 seconds
-    python bench/node_latency.py --seconds 10    # per node
-    python bench/node_latency.py --overlay       # while somebody looks at ~/overlay
-
 Beside the vla_node runs an empty node, which answers every image with a message of the same type and does nothing
 else: the floor under any Python node here. The two get images in turns, so that both see the same machine. Times
 are taken in one process, from right before the image is handed to DDS to the callback of the answer.
@@ -20,7 +16,7 @@ from collections.abc import Callable
 from itertools import cycle
 
 import numpy as np
-from rig import Figure, Load, arguments, report, wait_quietly
+from robovlms_ros.bench.table import Figure
 
 from robovlms_ros.policy.null_policy import NullPolicy
 from robovlms_ros.policy.types import Observation
@@ -119,12 +115,12 @@ def run(graph: Graph, seconds: float, overlay: bool) -> tuple[tuple[Camera, Answ
     pairs = [(graph.camera(f"/{name}/image", RATE), graph.listen(f"/{name}/action")) for name in ("floor", "vla")]
     for camera, answers in pairs:  # the first frames wake connections and caches
         graph.wait_for(answers_to(camera, answers), "no answer came")
-        wait_quietly(0.5)
+        time.sleep(0.5)
         camera.sent.clear(), answers.messages.clear(), answers.received_ns.clear()
     turns = max(1, round(seconds / TURN))
     for _, (camera, _) in zip(range(2 * turns), cycle(pairs), strict=False):
         camera.run_for(seconds / turns)
-        wait_quietly(0.2)
+        time.sleep(0.2)
     return pairs[0], pairs[1]
 
 
@@ -136,18 +132,3 @@ def answers_to(camera: Camera, answers: Answers) -> Callable[[], bool]:
         return len(answers.messages) >= 10
 
     return answered
-
-
-def main(options: list[str] | None = None) -> int:
-    """Print the table; 0 where all targets are reached."""
-    parser = arguments(__doc__)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of images for each of the two nodes")
-    parser.add_argument("--overlay", action="store_true", help="while somebody looks at ~/overlay")
-    given = parser.parse_args(options)
-    load = Load()
-    figures = measure(given.seconds, given.overlay)
-    return report({"image to action": figures}, load.others(), given.json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
