@@ -50,7 +50,11 @@ def processor() -> str:
 
 def machine() -> dict[str, str]:
     """Return what everything was measured on, and with; imports nothing heavy."""
-    found = {"cpu": processor(), "cores": str(os.cpu_count()), "system": f"{platform.system()} {platform.machine()}"}
+    found = {
+        "cpu": processor(),
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
     found["python"] = platform.python_version()
     for name in VERSIONS:
         try:

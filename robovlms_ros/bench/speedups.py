@@ -22,7 +22,7 @@ Row = tuple[str, Work, Work, float]
 NOTES = (
     "The reference is upstream's algorithm written plainly, on the same weights; A/A is the reference against itself: "
     "what noise alone does.",
-    "*uint8 preprocessing* is compared in [0, 1]: at most 1/255 apart. `preprocess=\"exact\"` is the reference.",
+    '*uint8 preprocessing* is compared in [0, 1]: at most 1/255 apart. `preprocess="exact"` is the reference.',
     "*Nothing behind ACT* saves one token of about 150 here: less than the noise.",
     "While the window of `pre` fills, attention goes on from its keys and values; once it slides, every frame moves "
     "to other positions, and only the image tokens can be kept.",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from robovlms_ros.bench.models import INSTRUCTION, camera_image, make_model
@@ -23,7 +24,12 @@ COLUMNS = ("stage", "p50, ms", "p95, ms", "least, ms", "share of a step")
 # Stages that are milliseconds or less are measured so many times as often as whole steps.
 CHEAP = 10
 # As the session calls them.
-MODEL_STAGES = {"preprocess": "preprocess", "vision": "vision", "language": "language model", "head": "policy head"}
+MODEL_STAGES = {
+    "preprocess": "preprocess",
+    "vision": "vision",
+    "language": "language model",
+    "head": "policy head",
+}
 NOTES = (
     "Images of 640x480. *session.step* is what runs in the inference thread behind decoding; its parts, as the session "
     "itself measures them, have the share of its median behind them.",
@@ -36,7 +42,11 @@ def measure(
 ) -> list[Table]:
     """Measure every stage, with a model of this scale, or with the packed folder ``model``."""
     progress("making a model" if model is None else f"loading {model.name}")
-    policy = VLAPolicy.load(model, device=device) if model else VLAPolicy(make_model(scale, device=device), load_profile("calvin"))
+    policy = (
+        VLAPolicy.load(model, device=device)
+        if model
+        else VLAPolicy(make_model(scale, device=device), load_profile("calvin"))
+    )
     images = {camera: camera_image(seed) for seed, camera in enumerate(policy.cameras)}
     rows: list[tuple[Cell, ...]] = []
     progress("decoding and preprocessing")
@@ -49,7 +59,8 @@ def measure(
     card = policy.card
     size = "" if model else f", scale {scale}"
     title = f"Stages of a control step: {card['model_id'] if model else 'Kosmos-2 with an LSTM head'}{size}"
-    title += f", {len(images)} cameras, {card['device']}, {card['dtype']}"
+    threads = torch.get_num_threads()
+    title += f", {len(images)} cameras, {card['device']}, {card['dtype']}, {threads} thread" + "s" * (threads > 1)
     return [Table(title, COLUMNS, tuple(rows), (*NOTES, *_left_out()))]
 
 
@@ -97,10 +108,10 @@ def _steps(policy: VLAPolicy, images: dict[str, NDArray[np.uint8]], repeats: int
     ]
     for name, label in MODEL_STAGES.items():
         rows.append((f"– {label}", *_spread(parts[name]), f"{np.median(parts[name]) / middle:.1%}"))
-    session.reset()
-    fresh = _times(lambda: session._embedded(INSTRUCTION), 1)
-    rows.append(("– a new instruction: tokens and embedding", *_spread(fresh), f"{fresh[0] / middle:.1%}"))
-    return rows
+    model = policy.model
+    with torch.inference_mode():
+        fresh = _times(lambda: model.embed_text(model.encode_text(INSTRUCTION)), repeats)
+    return [*rows, ("tokens and embedding of a new instruction", *_spread(fresh), None)]
 
 
 def _behind(policy: VLAPolicy, images: dict[str, NDArray[np.uint8]], repeats: int) -> list[tuple[Cell, ...]]:

@@ -65,10 +65,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """What one part of the benchmark found, and the reason where it could not run."""
+    """What one part of the benchmark found; or why it could not run here (``skipped``), or broke off (``failed``)."""
 
     tables: tuple[Table, ...] = ()
     skipped: str | None = None
+    failed: str | None = None
     seconds: float = 0.0
     others: float = 0.0
     """Cores that other processes kept busy meanwhile."""
@@ -76,13 +77,14 @@ class Section:
 
     @property
     def problems(self) -> list[str]:
-        """All of its tables'."""
-        return [f"{table.title}: {problem}" for table in self.tables for problem in table.problems]
+        """What is wrong: with its tables, or with all of it."""
+        found = [f"{table.title}: {problem}" for table in self.tables for problem in table.problems]
+        return [*found, self.failed] if self.failed else found
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``--json`` keeps of it."""
-        if self.skipped:
-            return {"skipped": self.skipped}
+        if self.skipped or self.failed:
+            return {"skipped": self.skipped} if self.skipped else {"failed": self.failed}
         return {
             "settings": self.settings,
             "seconds": round(self.seconds, 1),

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from robovlms_ros.cli.bench import bench
 from robovlms_ros.cli.data import app as data
 from robovlms_ros.cli.demo_replay import demo_replay
 from robovlms_ros.cli.evaluate import evaluate
@@ -34,6 +35,7 @@ app.command()(train)
 app.command()(inspect)
 app.command()(untrained)
 app.command()(parity)
+app.command()(bench)
 app.command()(demo_replay)
 app.command("import-bag")(import_bag)
 data.command()(import_calvin)

@@ -6,12 +6,12 @@ The drop counter is right where every frame that arrived was either used or coun
 
 from __future__ import annotations
 
-
 import time
+
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from robovlms_ros.bench.table import Figure
 
+from robovlms_ros.bench.table import Figure
 from robovlms_ros.soak.graph import Graph, private_graph
 from robovlms_ros.soak.scripted_node import said
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from itertools import cycle
 
 import numpy as np
-from robovlms_ros.bench.table import Figure
 
+from robovlms_ros.bench.table import Figure
 from robovlms_ros.policy.null_policy import NullPolicy
 from robovlms_ros.policy.types import Observation
 from robovlms_ros.ros.image import decode_image

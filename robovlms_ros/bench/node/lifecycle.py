@@ -6,14 +6,13 @@ files, entities of the node, Python objects after a collection, and anonymous me
 
 from __future__ import annotations
 
-import sys
 import tempfile
-from pathlib import Path
 import time
+from pathlib import Path
 
 from lifecycle_msgs.msg import Transition
-from robovlms_ros.bench.table import Figure
 
+from robovlms_ros.bench.table import Figure
 from robovlms_ros.ros.node_process import NodeProcess, executable, ros_arguments
 from robovlms_ros.soak.camera import Camera
 from robovlms_ros.soak.graph import Answers, Graph, private_graph

@@ -6,11 +6,9 @@ The arm has moved before, so each process must also publish one stop action and 
 from __future__ import annotations
 
 import signal
-import sys
 import time
 
 from robovlms_ros.bench.table import Figure
-
 from robovlms_ros.soak.graph import order, private_graph
 from robovlms_ros.soak.scripted_node import said
 
