@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 in_env := source scripts/env.sh &&
 
-.PHONY: help setup demo demo-replay test lint format bench bench-data bench-memory bench-node soak clean
+.PHONY: help setup demo demo-replay test lint format bench bench-all bench-data bench-memory bench-node soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -34,10 +34,13 @@ test: lint ## lint, then all tests
 	@$(in_env) python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: setup ## time the exact speed-ups against the plain algorithm; SCALE=full for the full size
-	@$(in_env) python bench/speedups.py --scale $(or $(SCALE),quarter)
+	@$(in_env) robovlms bench speedups --scale $(or $(SCALE),quarter)
 
-bench-node: setup ## latency, freshness, shutdown and lifecycle of the vla_node against their targets (3 minutes)
-	@$(in_env) python bench/node.py --model
+bench-all: setup ## everything that 'robovlms bench' measures, into docs/performance.md (a quarter of an hour)
+	@$(in_env) robovlms bench --write docs/performance.md
+
+bench-node: setup ## latency, freshness, shutdown and lifecycle of the vla_node against their targets (4 minutes)
+	@$(in_env) robovlms bench node
 
 soak: setup ## ten minutes of faults for the nodes, every action checked; SECONDS=60 SEED=7
 	@$(in_env) python -m robovlms_ros.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
@@ -46,7 +49,7 @@ bench-data: setup ## speed and memory of reading shuffled windows from a dataset
 	@$(in_env) python bench/dataset_reading.py
 
 bench-memory: setup ## memory of packing and loading a full-size model (30 GB of disk)
-	@$(in_env) python bench/load_memory.py --scale $(or $(SCALE),full)
+	@$(in_env) robovlms bench memory --scale $(or $(SCALE),full)
 
 clean: ## remove the environment and everything built
 	rm -rf .venv* build* install* log* .setup*.log demo_out *.egg-info

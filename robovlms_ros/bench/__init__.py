@@ -1,1 +1,1 @@
-"""What this package costs on the machine it runs on, measured. ``robovlms bench`` calls it; see docs/performance.md."""
+"""What this package costs on the machine it runs on, measured: ``robovlms bench``, docs/performance.md."""

@@ -1,14 +1,14 @@
-"""A control step of a ``post`` model with shapes that never change, so that a CUDA device can replay it as one graph.
+"""A control step of a ``post`` model with shapes that never change, which a CUDA device can replay as one graph.
 
 At batch 1 a GPU waits for its launches: some thousand kernels of microseconds each. A captured graph launches them
-at once, but is good for one shape only. So the text is padded to a multiple of `BUCKET` tokens, on the right, behind
-the end token: positions come from the index and attention is causal, so nothing that is read sees the padding. Each
-length of a bucket has a graph of its own. The LSTM's place in its window becomes a tensor.
+at once, but is good for one shape only. So the text is padded to a multiple of `BUCKET` tokens, on the right,
+behind the end token: positions come from the index and attention is causal, so nothing that is read sees the
+padding. Each length of a bucket has a graph of its own. The LSTM's place in its window becomes a tensor.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -117,7 +117,7 @@ class StaticStep:
     def _capture(self) -> _Graph:
         """Record the step; libraries choose and allocate in a few runs before it. The episode stays as it was."""
         kept = self._hidden.clone(), self._cell.clone()
-        side_stream = torch.cuda.Stream(self.model.device)
+        side_stream: Any = torch.cuda.Stream(self.model.device)  # type: ignore[no-untyped-call]
         side_stream.wait_stream(torch.cuda.current_stream(self.model.device))
         with torch.cuda.stream(side_stream):
             for _ in range(WARM_UPS):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from robovlms_ros.bench.table import Cell, Table
 from robovlms_ros.policy.chunk_settings import ChunkSettings
@@ -60,20 +60,22 @@ DELAYS: tuple[tuple[str, tuple[int, int]], ...] = (
     ("300 ms", (300, 300)),
 )
 NOTES = (
-    f"A simulated clock at {1 / STEP_S:.0f} Hz and a scripted policy: chunks of {CHUNK} actions of a smooth motion, each "
-    f"chunk {BIAS:.0%} off and up to {DRIFT:.0%} more at its end. The same image is answered alike in every mode.",
-    "*Jerk* and *jump* are of the way that the arm is told to go in each step. Without overlap an arm stands still "
-    "where no action was due, which `way travelled` shows: the length of its way, of that of the motion.",
+    f"A simulated clock at {1 / STEP_S:.0f} Hz and a scripted policy: chunks of {CHUNK} actions of a smooth "
+    f"motion, each chunk {BIAS:.0%} off and up to {DRIFT:.0%} more at its end. The same image is answered alike "
+    "in every mode.",
+    "*Jerk* and *jump* are of the way that the arm is told to go in each step. Without overlap an arm stands "
+    "still where no action was due, which *way travelled* shows: the length of its way, of that of the motion.",
     "*Error* is against the motion that was meant for the moment at which the action is executed.",
-    "*Late actions* were meant for the time that their inference took, and are skipped; of a *late chunk* all were.",
-    f"Overlap gives an action for every step where a chunk lasts twice as long as an inference, and two steps more: "
-    f"here for inferences of up to {(CHUNK - 2) / 2 * STEP_S * 1e3:.0f} ms.",
+    "*Late actions* were meant for the time that their inference took, and are skipped; of a *late chunk* all "
+    "were.",
+    "Overlap gives an action for every step where a chunk lasts twice as long as an inference, and two steps "
+    f"more: here for inferences of up to {(CHUNK - 2) / 2 * STEP_S * 1e3:.0f} ms.",
     "Each row was computed twice with identical results.",
 )
 
 
-def motion(step: NDArray[np.float64] | float) -> Array:
-    """``(..., 3)`` metres that the arm is to go in the ``step``-th control step: smooth, 6 mm or so, never still."""
+def motion(step: ArrayLike) -> Array:
+    """``(..., 3)`` metres that the arm is to go in the ``step``-th control step: smooth, some 6 mm."""
     time = np.asarray(step, np.float64)[..., None] * STEP_S
     # Three slow turns that never repeat within a minute.
     frequency, phase = np.array([0.31, 0.43, 0.23]), np.array([0.0, 1.3, 2.1])

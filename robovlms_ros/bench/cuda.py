@@ -1,4 +1,4 @@
-"""A CUDA device in bfloat16: a control step launched kernel by kernel, and as one captured graph, against its limit."""
+"""A CUDA device in bfloat16: a step launched kernel by kernel, and as one captured graph, against its limit."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def measure(scale: str, repeats: int, progress: Callable[[str], None], name: str
         if scale == "full" and share < TARGET:
             problems.append(f"{cameras} cameras: {share:.0%} of the limit, target {TARGET:.0%}")
     notes = (
-        f"The limit is the larger of weights / {copied / 1e12:.2f} TB/s and operations / {computed / 1e12:.0f} TFLOP/s, "
-        "both measured right before: a copy of 1 GiB and a product of matrices.",
-        f"Times are from the images on the device to the chunk on the CPU. The text is padded to a multiple of {BUCKET} "
-        "tokens behind its end token.",
+        f"The limit is the larger of weights / {copied / 1e12:.2f} TB/s and operations / {computed / 1e12:.0f} "
+        "TFLOP/s, both measured right before: a copy of 1 GiB and a product of matrices.",
+        "Times are from the images on the device to the chunk on the CPU. The text is padded to a multiple of "
+        f"{BUCKET} tokens behind its end token.",
     )
     title = f"{torch.cuda.get_device_name(device)}, bfloat16: Kosmos-2 with an LSTM head, `post`, scale: {scale}"
     return [Table(title, COLUMNS, tuple(rows), notes, tuple(problems))]

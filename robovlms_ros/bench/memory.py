@@ -24,8 +24,8 @@ from robovlms_ros.model.errors import ModelError
 COLUMNS = ("step", "seconds", "peak RSS, GB", "peak anonymous, GB", "peak RSS / weights kept")
 NOTES = (
     "Every row is a process of its own; files are in the page cache.",
-    "*Peak RSS* counts mapped file pages, which the kernel may drop at any time; *peak anonymous* is what it cannot "
-    "drop.",
+    "*Peak RSS* counts mapped file pages, which the kernel may drop at any time; *peak anonymous* is what it "
+    "cannot drop.",
 )
 
 

@@ -1,4 +1,4 @@
-"""The parts of ``robovlms bench``: what each measures, whether it can run here, and how. Nothing heavy is imported."""
+"""The parts of ``robovlms bench``: what each measures, whether it can run here, and how. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -117,20 +117,16 @@ def _without_cuda() -> str | None:
 PARTS: dict[str, Part] = {
     "stages": Part("Stages of a control step", "where the time of one step goes, wire to action", _stages),
     "speedups": Part("Exact speed-ups", "each against upstream's algorithm on the same weights", _speedups),
-    "chunks": Part(
-        "Chunk modes", "jerk, jumps and late actions under injected delay, on a simulated clock", _chunks
-    ),
+    "chunks": Part("Chunk modes", "jerk, jumps, late actions under injected delay; a simulated clock", _chunks),
     "node": Part(
         "The node",
-        "latency, overhead, freshness under load, shutdown, lifecycle: real processes",
+        "latency, overhead, freshness under load, shutdown, lifecycle",
         _node,
         _without_ros,
     ),
     "startup": Part("Start-up", "import time and memory", _startup),
     "memory": Part("Memory of packing and loading", "peaks and seconds of each step", _memory, _without_proc),
-    "cuda": Part(
-        "A CUDA device", "bfloat16, captured graphs, and how near the limit they come", _cuda, _without_cuda
-    ),
+    "cuda": Part("A CUDA device", "bfloat16, captured graphs, how near the limit they come", _cuda, _without_cuda),
 }
 
 
@@ -153,7 +149,5 @@ def run_part(name: str, settings: Settings, progress: Progress) -> Section:
         tables = tuple(part.run(settings, progress))
     except ModelError as error:
         return Section(failed=str(error))
-    kept: dict[str, Any] = {
-        key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()
-    }
+    kept: dict[str, Any] = asdict(settings) | {"model": str(settings.model) if settings.model else None}
     return Section(tables, None, None, time.monotonic() - started, load.others(), kept)

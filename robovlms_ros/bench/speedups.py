@@ -1,4 +1,4 @@
-"""What each exact speed-up gains. The reference side is upstream's *algorithm* written plainly, not upstream's code.
+"""What each exact speed-up gains. The reference is upstream's *algorithm* written plainly, not upstream's code.
 
 Every row also compares the results, and is a problem where they differ by more than float32 rounding.
 """
@@ -20,12 +20,12 @@ from robovlms_ros.policy.preprocess import ImagePreprocessor
 ROUNDING = 2e-5
 Row = tuple[str, Work, Work, float]
 NOTES = (
-    "The reference is upstream's algorithm written plainly, on the same weights; A/A is the reference against itself: "
-    "what noise alone does.",
+    "The reference is upstream's algorithm written plainly, on the same weights; A/A is the reference against "
+    "itself: what noise alone does.",
     '*uint8 preprocessing* is compared in [0, 1]: at most 1/255 apart. `preprocess="exact"` is the reference.',
     "*Nothing behind ACT* saves one token of about 150 here: less than the noise.",
-    "While the window of `pre` fills, attention goes on from its keys and values; once it slides, every frame moves "
-    "to other positions, and only the image tokens can be kept.",
+    "While the window of `pre` fills, attention goes on from its keys and values; once it slides, every frame "
+    "moves to other positions, and only the image tokens can be kept.",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from robovlms_ros.bench.models import INSTRUCTION, camera_image, make_model
 from robovlms_ros.bench.table import Cell, Table
 from robovlms_ros.data.images import decode, encode
-from robovlms_ros.policy.preprocess import ImagePreprocessor
+from robovlms_ros.policy.preprocess import ImagePreprocessor, Mode
 from robovlms_ros.policy.robot_profile import load_profile
 from robovlms_ros.policy.types import ActionChunk, Observation
 from robovlms_ros.policy.vla_policy import VLAPolicy
@@ -31,8 +32,8 @@ MODEL_STAGES = {
     "head": "policy head",
 }
 NOTES = (
-    "Images of 640x480. *session.step* is what runs in the inference thread behind decoding; its parts, as the session "
-    "itself measures them, have the share of its median behind them.",
+    "Images of 640x480. *session.step* is what runs in the inference thread behind decoding; its parts, as the "
+    "session itself measures them, have the share of its median behind them.",
     "*session.step, again* repeats the row above it in the same rounds: what differs is noise.",
 )
 
@@ -60,7 +61,10 @@ def measure(
     size = "" if model else f", scale {scale}"
     title = f"Stages of a control step: {card['model_id'] if model else 'Kosmos-2 with an LSTM head'}{size}"
     threads = torch.get_num_threads()
-    title += f", {len(images)} cameras, {card['device']}, {card['dtype']}, {threads} thread" + "s" * (threads > 1)
+    title += (
+        f", {len(images)} camera{'s' * (len(images) > 1)}, {card['device']}, {card['dtype']}, {threads} thread"
+        + "s" * (threads > 1)
+    )
     return [Table(title, COLUMNS, tuple(rows), (*NOTES, *_left_out()))]
 
 
@@ -81,11 +85,15 @@ def _cheap(policy: VLAPolicy, images: dict[str, NDArray[np.uint8]]) -> Iterator[
         yield "decode rgb8", lambda: decode_image(message)
     yield "decode JPEG", lambda: decode(jpeg)
     model, pictures = policy.model, list(images.values())
-    for mode, what in (("fast", "preprocess, fast (torch)"), ("exact", "preprocess, exact (Pillow)")):
+    modes: tuple[tuple[Mode, str], ...] = (
+        ("fast", "preprocess, fast (torch)"),
+        ("exact", "preprocess, exact (Pillow)"),
+    )
+    for mode, what in modes:
         prepare = ImagePreprocessor(
             model.config.image_size, model.image_mean, model.image_std, mode, model.device, model.dtype
         )
-        yield f"{what}, {len(pictures)} images", lambda prepare=prepare: prepare(pictures)
+        yield f"{what}, {len(pictures)} images", partial(prepare, pictures)
 
 
 def _steps(policy: VLAPolicy, images: dict[str, NDArray[np.uint8]], repeats: int) -> list[tuple[Cell, ...]]:
@@ -107,7 +115,7 @@ def _steps(policy: VLAPolicy, images: dict[str, NDArray[np.uint8]], repeats: int
         ("session.step, again (A/A)", *_spread(whole[1]), f"{np.median(whole[1]) / middle:.0%}"),
     ]
     for name, label in MODEL_STAGES.items():
-        rows.append((f"– {label}", *_spread(parts[name]), f"{np.median(parts[name]) / middle:.1%}"))
+        rows.append((f"- {label}", *_spread(parts[name]), f"{np.median(parts[name]) / middle:.1%}"))
     model = policy.model
     with torch.inference_mode():
         fresh = _times(lambda: model.embed_text(model.encode_text(INSTRUCTION)), repeats)
@@ -128,7 +136,7 @@ def _behind(policy: VLAPolicy, images: dict[str, NDArray[np.uint8]], repeats: in
     for number in range(1, repeats + 1):
         now = number * controller.step_ns
         for camera, image in images.items():
-            controller.offer(camera, Frame(now, lambda image=image: image), now)
+            controller.offer(camera, Frame(now, partial(np.asarray, image)), now)
         request = controller.plan(now)
         if not isinstance(request, Request):
             raise RuntimeError(f"the controller holds: {request}")

@@ -1,4 +1,4 @@
-"""How long a process takes until it can begin, and what it holds then: nothing heavy is imported before it is needed."""
+"""How long a process takes until it can begin, and what it holds then."""
 
 from __future__ import annotations
 

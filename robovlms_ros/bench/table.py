@@ -65,7 +65,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """What one part of the benchmark found; or why it could not run here (``skipped``), or broke off (``failed``)."""
+    """What one part of the benchmark found; why it could not run here (``skipped``), or broke off (``failed``)."""
 
     tables: tuple[Table, ...] = ()
     skipped: str | None = None

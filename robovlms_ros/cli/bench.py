@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 from rich.table import Table as RichTable
 
 if TYPE_CHECKING:
@@ -42,9 +44,9 @@ def bench(
 ) -> None:
     """Measure this package on this machine: stages, speed-ups, chunk modes, the node, start-up, memory, a GPU.
 
-    Models are Kosmos-2 with random weights unless you name yours. What cannot run here says why and is skipped. Exits with
-    1 where results that must be equal differ, or a target is missed; both may be the fault of a busy machine, so the
-    tables say how busy it was.
+    Models are Kosmos-2 with random weights unless you name yours. What cannot run here says why and is skipped.
+    Exits with 1 where results that must be equal differ, or a target is missed. The latter may be the fault of a
+    busy machine, so the tables say how busy it was.
 
     Examples:
 
@@ -65,10 +67,10 @@ def bench(
     names, facts = chosen(parts or []), machine()
     console.print(in_words(facts), highlight=False, soft_wrap=True)
     sections: dict[str, Section] = {}
+    _save(json_file, write, sections, facts, settings)  # what cannot be written is known now, not in an hour
     for name in names:
         with errors.status(PARTS[name].title) as status:
-            title = PARTS[name].title
-            section = run_part(name, settings, lambda what, title=title: status.update(f"{title}: {escape(what)}"))  # type: ignore[misc]
+            section = run_part(name, settings, _reporter(status, PARTS[name].title))
         sections[name] = section
         _show(console, name, section)
         _save(json_file, write, sections, facts, settings)
@@ -80,6 +82,10 @@ def bench(
             console.print(f"written: {path}", highlight=False, soft_wrap=True)
     if problems:
         raise typer.Exit(1)
+
+
+def _reporter(status: Status, title: str) -> Callable[[str], None]:
+    return lambda what: status.update(f"{title}: {escape(what)}")
 
 
 def _save(
@@ -115,7 +121,7 @@ def _show(console: Console, name: str, section: Section) -> None:
     for table in section.tables:
         console.print(_rich(table))
         for note in table.notes:
-            console.print(f"  {escape(note)}", style="dim", highlight=False)
+            console.print(escape(_plain(note)), style="dim", highlight=False)
     if section.tables:
         console.print(
             f"{name}: {section.seconds:.0f} s; other processes kept {section.others:.1f} cores busy\n",
@@ -126,9 +132,14 @@ def _show(console: Console, name: str, section: Section) -> None:
 def _rich(table: Table) -> RichTable:
     from robovlms_ros.bench.table import shown
 
-    found = RichTable(title=table.title, title_justify="left")
+    found = RichTable(title=escape(_plain(table.title)), title_justify="left")
     for column, number in zip(table.columns, table.numbers, strict=True):
         found.add_column(column, justify="right" if number else "left")
     for row in table.rows:
-        found.add_row(*(escape(shown(cell)) for cell in row))
+        found.add_row(*(escape(_plain(shown(cell))) for cell in row))
     return found
+
+
+def _plain(text: str) -> str:
+    """Without the marks of Markdown."""
+    return text.replace("*", "").replace("`", "")

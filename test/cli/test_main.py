@@ -22,7 +22,7 @@ def robovlms(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        *([], ["pack"], ["train"], ["inspect"], ["untrained"], ["parity"], ["import-bag"]),
+        *([], ["pack"], ["train"], ["inspect"], ["untrained"], ["parity"], ["bench"], ["import-bag"]),
         *(["data", name] for name in ("info", "stats", "show", "convert", "import-calvin", "import-lerobot")),
         *(["sim", name] for name in ("expert", "record", "animate", "speed")),
         *(["evaluate", name] for name in ("offline", "calvin", "simpler")),

@@ -116,7 +116,8 @@ def run(graph: Graph, seconds: float, overlay: bool) -> tuple[tuple[Camera, Answ
     for camera, answers in pairs:  # the first frames wake connections and caches
         graph.wait_for(answers_to(camera, answers), "no answer came")
         time.sleep(0.5)
-        camera.sent.clear(), answers.messages.clear(), answers.received_ns.clear()
+        for noted in (camera.sent, answers.messages, answers.received_ns):
+            noted.clear()
     turns = max(1, round(seconds / TURN))
     for _, (camera, _) in zip(range(2 * turns), cycle(pairs), strict=False):
         camera.run_for(seconds / turns)

@@ -10,11 +10,11 @@ from robovlms_ros.model.errors import ModelError
 from robovlms_ros.ros.node_process import NodeProcessError
 
 LATENCY_NOTES = (
-    "A camera of 640x480 rgb8 in another process. Latency runs from right before the image is handed to DDS to the "
-    "callback of the answer, both in one process. The empty node, the *floor*, does nothing but answer an image with "
-    "a message of the same type; both get images in turns, so that they see the same machine.",
-    "*Overhead* is the median latency of the node, less that of the empty node, less a bare `session.step` of the "
-    "same policy. What turns the message into pixels (`decode_image`) is allowed on top of 2 ms.",
+    "A camera of 640x480 rgb8 in another process. Latency runs from right before the image is handed to DDS to "
+    "the callback of the answer, both in one process. The empty node, the *floor*, does nothing but answer an "
+    "image with a message of the same type; both get images in turns, so that they see the same machine.",
+    "*Overhead* is the median latency of the node, less that of the empty node, less a bare `session.step` of "
+    "the same policy. What turns the message into pixels (`decode_image`) is allowed on top of 2 ms.",
 )
 AGE_NOTES = (
     "*Age* is taken when the policy is called, by the policy itself, against the stamp of the frame.",
