@@ -317,6 +317,11 @@ class Controller:
 
     # -- stopping
 
+    @property
+    def resting(self) -> bool:
+        """Whether time alone changes nothing: no step and no watchdog gives anything before the next input."""
+        return self.last_action is None and self._schedule.empty
+
     def stop(self, now_ns: int) -> Action | None:
         """Return one stop action (no motion, gripper held) if the last action was motion, else None.
 

@@ -86,6 +86,11 @@ class ChunkSchedule:
         self._arrived: list[Prediction] = []
         self._placed: list[_Placed] = []
 
+    @property
+    def empty(self) -> bool:
+        """Whether no chunk is left, so that no step will give an action before another comes."""
+        return not self._arrived and not self._placed
+
     def add(self, prediction: Prediction) -> None:
         """Take the newest prediction; it is placed at the next step."""
         self._arrived.append(prediction)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from std_msgs.msg import String
 
-from robovlms_ros.policy.controller import Controller
+from robovlms_ros.policy.assembly import action_frame, make_controller, model_card, settings_for
 from robovlms_ros.policy.decision import ACTING, INTENDED, Action, ControlSettings, Hold
 from robovlms_ros.policy.frames import Frame
 from robovlms_ros.policy.instruction_run import Termination
-from robovlms_ros.policy.parameter_tables import control_settings, sync_slop_ns
-from robovlms_ros.policy.policy_fit import check_limits, needs_state, used_cameras
+from robovlms_ros.policy.policy_fit import used_cameras
 from robovlms_ros.policy.policy_loader import RobotPolicy
-from robovlms_ros.policy.state_messages import make_states
 from robovlms_ros.ros import qos
 from robovlms_ros.ros.action_output import ActionOutput
 from robovlms_ros.ros.camera_input import CameraInput
@@ -53,22 +50,12 @@ class VLARuntime:
         self.cameras = used_cameras(policy, values)
         profile = policy.profile
         self.space = ActionSpace(
-            frame=values["action_frame"] or profile.frame,
+            frame=action_frame(policy, values),
             rotation_format=profile.rotation_format,
             step_duration=profile.step_duration,
             model_id=str(policy.card["model_id"]),
         )
-        self.controller = Controller(
-            policy.session,
-            profile,
-            self.cameras,
-            self.settings(values),
-            sync_slop_ns=sync_slop_ns(values),
-            history_length=values["history.length"],
-            internal_history=values["history.source"] == "internal",
-            states=make_states(values),
-            needs_state=needs_state(policy),
-        )
+        self.controller = make_controller(policy, values)
         self.thread = InferenceThread(
             self.controller, lambda: now_ns(node), self._publish, self._on_dropped, self._on_exhausted
         )
@@ -79,15 +66,7 @@ class VLARuntime:
 
     def settings(self, values: Mapping[str, Any]) -> ControlSettings:
         """Return the settings that ``values`` make. Raises ValueError where they do not fit the model."""
-        profile = self.policy.profile
-        settings = control_settings(values, profile.limits, profile.workspace)
-        if not self.policy.card.get("action_encoder"):
-            settings = replace(settings, history_wait_ns=0)  # nobody looks at what it would wait for
-        check_limits(settings.limits, values)
-        chunk = self.policy.card.get("chunk")
-        if isinstance(chunk, int):
-            settings.chunk.check(chunk)
-        return settings
+        return settings_for(self.policy, values)
 
     # -- what the node asks for
 
@@ -147,7 +126,7 @@ class VLARuntime:
             undo.callback(self.output.destroy)
             model_info = node.create_publisher(String, "~/model_info", qos.latched())
             undo.callback(node.destroy_publisher, model_info)
-            model_info.publish(String(data=json.dumps(self._card())))
+            model_info.publish(String(data=json.dumps(model_card(self.policy, values))))
             for camera in self.cameras:
                 self.inputs.append(CameraInput(node, camera, values, self._offer))
                 undo.callback(self.inputs[-1].destroy)
@@ -170,16 +149,6 @@ class VLARuntime:
             undo.callback(self._control.destroy, node)
             self._set_pace()
             return undo.pop_all()
-
-    def _card(self) -> dict[str, object]:
-        space = self.space
-        return {
-            **self.policy.card,
-            "cameras_used": list(self.cameras),
-            "action_frame": space.frame,
-            "rotation_format": space.rotation_format,
-            "step_duration": space.step_duration,
-        }
 
     def _offer(self, camera: str, frame: Frame, now: int) -> str | None:
         with self.thread.condition:
