@@ -47,7 +47,7 @@ app.add_typer(evaluate, name="evaluate")
 
 # What the robot's own install does not have, and the extra of pyproject.toml that brings it.
 _EXTRAS = {
-    **dict.fromkeys(("av", "pyarrow", "rosbags"), "data"),
+    **dict.fromkeys(("av", "mcap", "pyarrow", "rosbags"), "data"),
     **dict.fromkeys(("accelerate", "peft", "plotly", "tensorboard"), "train"),
     "mujoco": "sim",
 }

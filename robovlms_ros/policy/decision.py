@@ -65,6 +65,8 @@ class Hold(Enum):
 
 INTENDED = frozenset({Hold.DISABLED, Hold.NO_INSTRUCTION, Hold.STOPPED, Hold.SPENT, Hold.NOT_DUE})
 """Somebody wants it so; nothing is wrong."""
+AWAITS_STATE = (Hold.NO_STATE, Hold.NO_POSE)
+"""Held images go on when the robot's state comes."""
 ACTING = "acting"
 """The state in which there is no Hold."""
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robovlms_ros.data.bag.file import BagError, open_bag
+from robovlms_ros.data.bag.file import BagError
 from robovlms_ros.data.bag.images import COMPRESSED
 from robovlms_ros.data.images import decode
 from robovlms_ros.data.pixels import PixelError, decode_raw
 from robovlms_ros.policy.frames import FrameError
+from robovlms_ros.replay.opening import open_for_replay
+from robovlms_ros.replay.problems import Problems
 from robovlms_ros.replay.result import ImageReference
 
 
@@ -35,11 +37,12 @@ def read_images(
 ) -> Iterator[tuple[ImageReference, NDArray[np.uint8]]]:
     """Yield those of ``wanted`` that can be read and their ``(H, W, 3)`` uint8 RGB pixels, in the bag's order.
 
-    One image is in memory at a time. Raises `BagError` where the bag cannot be opened.
+    One image is in memory at a time. Of a damaged bag they are read as far as they can be. Raises `BagError` where
+    the bag cannot be opened.
     """
     references = {(reference.topic, reference.number): reference for reference in wanted}
     passed: Counter[str] = Counter()
-    with open_bag(bag, lambda file, reason: None) as opened:
+    with open_for_replay(bag, Problems(keep_going=True)) as opened:
         for message in opened.messages({topic for topic, _ in references}):
             reference = references.pop((message.topic, passed[message.topic]), None)
             passed[message.topic] += 1

@@ -207,7 +207,9 @@ class ReplayResult(_Part):
     model: ModelInfo
     options: Options
     problems: tuple[str, ...] = ()
-    """What was wrong with the input, in words; empty where nothing was."""
+    """What was wrong, in words; empty where nothing was."""
+    notices: tuple[str, ...] = ()
+    """What is odd about the bag though the node copes with it, in words."""
     counts: dict[str, int] = {}
     """Frames, results and steps that gave no action, by reason, as the node counts them."""
     holds: dict[str, int] = {}

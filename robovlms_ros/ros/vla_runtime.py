@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import String
 
 from robovlms_ros.policy.assembly import action_frame, make_controller, model_card, settings_for
-from robovlms_ros.policy.decision import ACTING, INTENDED, Action, ControlSettings, Hold
+from robovlms_ros.policy.decision import ACTING, AWAITS_STATE, INTENDED, Action, ControlSettings, Hold
 from robovlms_ros.policy.frames import Frame
 from robovlms_ros.policy.instruction_run import Termination
 from robovlms_ros.policy.policy_fit import used_cameras
@@ -28,8 +28,6 @@ from robovlms_ros.ros.lifecycle import ManagedNode
 from robovlms_ros.ros.messages import ActionSpace, MessageError, history_window
 from robovlms_ros.ros.state_input import StateInput, state_inputs
 
-# Held images go on when the state comes; without one waiting, a state of 1000 Hz must not wake the thread.
-AWAITS_STATE = (Hold.NO_STATE, Hold.NO_POSE)
 WATCH_PERIOD = 0.05
 JOIN_TIMEOUT = 0.5
 # The arm counts as acting for so long after an action.
@@ -160,6 +158,7 @@ class VLARuntime:
     def _offer_state(self, part: str, stamp_ns: int, numbers: NDArray[np.float64], now: int) -> str | None:
         with self.thread.condition:
             reason = self.controller.offer_state(part, stamp_ns, numbers, now)
+            # Without an image that waits for it, a state of 1000 Hz must not wake the thread.
             if reason is None and self.thread.hold in AWAITS_STATE:
                 self.thread.wake()
         return reason

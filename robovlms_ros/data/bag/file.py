@@ -118,6 +118,21 @@ def open_bag(path: Path, unreadable: Callable[[Path, str], None] | None = None) 
         reader.close()
 
 
+@contextmanager
+def open_files(files: list[Path]) -> Iterator[Bag]:
+    """Open .mcap and .db3 files as one bag, in the order of time. Raises `BagError` as `open_bag` does."""
+    reader = _opened(files)
+    try:
+        yield Bag(reader)
+    finally:
+        reader.close()
+
+
+def files_of(path: Path) -> list[Path]:
+    """The .mcap and .db3 files of a bag, which may be one itself."""
+    return sorted(each for each in path.iterdir() if each.suffix in _FILES) if path.is_dir() else [path]
+
+
 def _opened(paths: list[Path]) -> AnyReader:
     try:
         reader = AnyReader(paths, default_typestore=get_typestore(Stores.ROS2_KILTED))
@@ -132,7 +147,7 @@ def _opened(paths: list[Path]) -> AnyReader:
 def _readable(folder: Path, unreadable: Callable[[Path, str], None]) -> list[Path]:
     readable = []
     problems = []
-    for file in sorted(path for path in folder.iterdir() if path.suffix in _FILES):
+    for file in files_of(folder):
         try:
             _opened([file]).close()
             readable.append(file)
