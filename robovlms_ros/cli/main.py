@@ -17,6 +17,7 @@ from robovlms_ros.cli.import_datasets import import_calvin, import_lerobot
 from robovlms_ros.cli.inspect import inspect
 from robovlms_ros.cli.pack import pack
 from robovlms_ros.cli.parity import parity
+from robovlms_ros.cli.replay import replay
 from robovlms_ros.cli.sim import app as sim
 from robovlms_ros.cli.train import train
 from robovlms_ros.cli.untrained import untrained
@@ -36,6 +37,7 @@ app.command()(inspect)
 app.command()(untrained)
 app.command()(parity)
 app.command()(bench)
+app.command()(replay)
 app.command()(demo_replay)
 app.command("import-bag")(import_bag)
 data.command()(import_calvin)

@@ -72,7 +72,7 @@ class Feed:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the messages so far: their roles, times and bytes."""
+        """SHA-256 of what the node has heard so far: roles, times and bytes of the messages."""
         return self._digest.hexdigest()
 
     def take(self, message: BagMessage) -> None:
@@ -96,10 +96,11 @@ class Feed:
     def _hand_over(self, message: BagMessage) -> None:
         number = self._numbers[message.topic]
         self._numbers[message.topic] += 1
-        self._digest.update(f"{self._roles[message.topic]} {message.time_ns} {len(message.data)}\n".encode())
-        self._digest.update(message.data)
-        if self._runtime.gave_up and self._roles[message.topic] not in (ACTION, MODEL_INFO):
-            return
+        if self._roles[message.topic] not in (ACTION, MODEL_INFO):
+            self._digest.update(f"{self._roles[message.topic]} {message.time_ns} {len(message.data)}\n".encode())
+            self._digest.update(message.data)
+            if self._runtime.gave_up:
+                return
         try:
             decoded = self._bag.decode(message)
         except BagError as error:

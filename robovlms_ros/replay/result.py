@@ -141,7 +141,7 @@ class Topic(_Part):
 
 
 class BagInfo(_Part):
-    """The bag that was played. ``digest`` is the SHA-256 of the replayed messages, whatever files they are in."""
+    """The bag that was played. ``digest`` is the SHA-256 of what the node heard of it, whatever files it is in."""
 
     path: str
     files: tuple[str, ...]
@@ -238,12 +238,7 @@ class ReplayResult(_Part):
 
     def save(self, path: Path) -> None:
         """Write it as JSON, one inference and one action per line. Raises `ReplayError` where that fails."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", encoding="utf-8") as file:
-                file.writelines(_lines(self))
-        except OSError as error:
-            raise ReplayError(f"{path} cannot be written: {error.strerror or error}") from error
+        write_records(self, path)
 
 
 def load_result(path: Path) -> ReplayResult:
@@ -268,9 +263,19 @@ def load_result(path: Path) -> ReplayResult:
         raise ReplayError(f"{path} is no result of 'robovlms replay --out': {reason}") from error
 
 
-def _lines(result: ReplayResult) -> Iterator[str]:
-    """JSON that a person can read and diff: the elements of a list of records are one line each."""
-    fields = result.model_dump(mode="json")
+def write_records(document: BaseModel, path: Path) -> None:
+    """Write ``document`` as JSON that a person can read and diff. Raises `ReplayError` where that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(_lines(document))
+    except OSError as error:
+        raise ReplayError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _lines(document: BaseModel) -> Iterator[str]:
+    """The elements of a list of records are one line each."""
+    fields = document.model_dump(mode="json")
     yield "{\n"
     for place, (name, value) in enumerate(fields.items()):
         end = "\n" if place == len(fields) - 1 else ",\n"
