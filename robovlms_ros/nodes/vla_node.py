@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 from robovlms_ros.nodes.action_history_node import ActionHistoryNode
 from robovlms_ros.policy.parameter_tables import VLA_NODE, control_settings
 from robovlms_ros.policy.policy_fit import check_policy, used_cameras, warm_up
-from robovlms_ros.policy.policy_loader import PolicyFactory, load_policy, unload
+from robovlms_ros.policy.policy_loader import DEFAULT_MODEL, PolicyFactory, load_policy, unload
 from robovlms_ros.policy.safety import Limits
 from robovlms_ros.ros.clock import steady_timer
 from robovlms_ros.ros.diagnostics import DiagnosticsPublisher
@@ -56,6 +56,10 @@ EXAMPLES = (
     "ros2 action send_goal -f /vla_node/run_instruction robovlms_ros/action/RunInstruction \\\n"
     "      '{instruction: pick up the red block, max_duration: {sec: 30}}'",
 )
+UNNAMED_MODEL = (
+    f"no model is named, so this is {DEFAULT_MODEL}, the built-in model of the simulator, which knows no other "
+    f"robot: set the parameter model.path (launch argument model:=) to yours, or to {DEFAULT_MODEL} if you mean it"
+)
 # Seconds that a process which ends waits for the last result of a goal to be sent.
 GOAL_TIMEOUT = 0.3
 
@@ -89,11 +93,19 @@ class VLANode(ManagedNode):
     def configure(self) -> None:
         """Load the model, try it, and create the topics."""
         values = self._declared.values()
-        policy = self._policy_factory(values)
-        check_policy(policy, values)
-        warm_up(policy, used_cameras(policy, values))
-        self._runtime = VLARuntime(self, policy, values, self._give_up)
+        unnamed = self._policy_factory is load_policy and not values["model.path"]
+        try:
+            policy = self._policy_factory(values)
+            check_policy(policy, values)
+            warm_up(policy, used_cameras(policy, values))
+            self._runtime = VLARuntime(self, policy, values, self._give_up, unnamed)
+        except ValueError as error:
+            if not unnamed:
+                raise
+            raise ValueError(f"{error} ({UNNAMED_MODEL})") from error
         card = policy.card
+        if unnamed:
+            self.get_logger().warning(UNNAMED_MODEL)
         self.get_logger().info(f"ready with {card['model_id']}, cameras {', '.join(self._runtime.cameras)}")
         if not card.get("action_encoder"):
             self.get_logger().info("the model has no action encoder: it runs without action history")

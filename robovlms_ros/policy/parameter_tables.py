@@ -17,7 +17,8 @@ THREE_CHANNEL_ORDERS = ("bgr", "rgb")
 
 # fmt: off
 VLA_NODE = ParameterTable([
-    Row("model.path", "", "Folder of the packed model (`robovlms pack` makes one)."),
+    Row("model.path", "", "Folder of the packed model (`robovlms pack` makes one), or the name of a built-in one; "
+        "empty = `tabletop`, which is for the simulator and warns."),
     Row("model.policy_head", "", "One of the policy heads in that folder; empty = the model's own."),
     Row("model.device", "cpu", "`cpu`, `cuda` or `cuda:N`; one that is absent is an error, never the CPU."),
     Row("model.dtype", "float32", "Arithmetic of the model.",

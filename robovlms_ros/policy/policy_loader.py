@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robovlms_ros.policy.decision import Profile
+from robovlms_ros.policy.share import find_shared
 from robovlms_ros.policy.types import Policy
 
 
@@ -87,21 +88,37 @@ class RobotPolicy(Policy, Protocol):
 PolicyFactory = Callable[[Mapping[str, Any]], RobotPolicy]
 
 
+# The model that is taken where none is named: of the simulated tabletop, and of no use elsewhere.
+DEFAULT_MODEL = "tabletop"
+
+
+def model_folder(path: str) -> str:
+    """The folder that the parameter ``model.path`` means: a path, or the name of a built-in model.
+
+    Raises ValueError where it is empty and `DEFAULT_MODEL` is not installed.
+    """
+    if path and (Path(path).expanduser().is_dir() or len(Path(path).parts) > 1):
+        return path
+    found = find_shared("models", path or DEFAULT_MODEL)
+    if found is None and not path:
+        raise ValueError(
+            "no model: set the parameter model.path (launch argument model:=) to the folder of a packed model; "
+            "'robovlms pack' makes one from a RoboVLMs configuration and checkpoint"
+        )
+    return path if found is None else str(found)
+
+
 def load_policy(values: Mapping[str, Any]) -> RobotPolicy:
     """Load the model that the parameters under ``model.`` name.
 
     Raises ValueError (ModelError is one) with a message that names the thing and the cure.
     """
-    path = values["model.path"]
-    if not path:
-        raise ValueError(
-            "no model: set the parameter model.path (launch argument model:=) to the folder of a packed model; "
-            "'robovlms pack' makes one from a RoboVLMs configuration and checkpoint"
-        )
+    path = model_folder(values["model.path"])
     if not values["model.allow_download"] and not Path(path).expanduser().is_dir():
         what = "is a file" if Path(path).expanduser().exists() else "does not exist"
         raise ValueError(
-            f"model.path {path!r} {what}; it must be the folder of a packed model, made by 'robovlms pack'"
+            f"model.path {path!r} {what}; it must be the folder of a packed model, made by 'robovlms pack', or "
+            f"the name of a built-in one ({DEFAULT_MODEL})"
         )
     try:
         from robovlms_ros.policy.compute import use_threads

@@ -19,7 +19,7 @@ class Endpoint:
     """A topic, service or action of a node. ``name`` as it is remapped."""
 
     name: str
-    kind: Literal["subscribes", "publishes", "serves"]
+    kind: Literal["subscribes", "publishes", "serves", "calls"]
     type: str
     meaning: str
 
@@ -59,7 +59,7 @@ def help_text(
     parts = [f"ros2 run robovlms_ros {executable} {switches}[--ros-args ...]", "", textwrap.fill(summary, WIDTH)]
     if options:
         parts += ["", "Options:", *_columns([(option.name, option.meaning) for option in options])]
-    for kind in ("subscribes", "publishes", "serves"):
+    for kind in ("subscribes", "publishes", "serves", "calls"):
         rows = [(e.name, f"{e.type}: {e.meaning}") for e in endpoints if e.kind == kind]
         if rows:
             parts += ["", f"{kind.capitalize()}:", *_columns(rows)]

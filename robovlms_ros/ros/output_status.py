@@ -60,6 +60,8 @@ def model_part(runtime: VLARuntime) -> Part:
         "rotation format": space.rotation_format,
         "step duration (s)": space.step_duration,
     }
+    if runtime.unnamed:
+        return Part("model", WARN, f"{space.model_id} is the built-in one: model.path names no model", values)
     if card.get("untrained"):
         return Part("model", WARN, f"{space.model_id} has random weights: keep its actions off a robot", values)
     return Part("model", OK, space.model_id, values)

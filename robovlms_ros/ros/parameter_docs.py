@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robovlms_ros.policy.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE
+from robovlms_ros.ros.sim_parameters import SIM_NODE
 
 
 def parameter_docs() -> str:
@@ -17,7 +18,8 @@ def parameter_docs() -> str:
         "[`config/vla.yaml`](../config/vla.yaml) holds the same, ready to copy.\n\n"
         f"## vla_node\n\n{VLA_NODE.markdown().strip()}\n\n"
         f"## action_history_node\n\n{ACTION_HISTORY_NODE.markdown().strip()}\n\n"
-        f"## arm_bridge_node\n\n{ARM_BRIDGE_NODE.markdown().strip()}\n"
+        f"## arm_bridge_node\n\n{ARM_BRIDGE_NODE.markdown().strip()}\n\n"
+        f"## sim_node\n\n{SIM_NODE.markdown().strip()}\n"
     )
 
 

@@ -41,10 +41,17 @@ class VLARuntime:
     """
 
     def __init__(
-        self, node: ManagedNode, policy: RobotPolicy, values: Mapping[str, Any], give_up: Callable[[str], None]
+        self,
+        node: ManagedNode,
+        policy: RobotPolicy,
+        values: Mapping[str, Any],
+        give_up: Callable[[str], None],
+        unnamed: bool = False,
     ) -> None:
         self._node = node
         self.policy = policy
+        self.unnamed = unnamed
+        """Whether nobody has named this model: it is the built-in one."""
         self.cameras = used_cameras(policy, values)
         profile = policy.profile
         self.space = ActionSpace(

@@ -294,6 +294,8 @@ def arm_action(action: Action, profile: LoopProfile) -> ArmAction:
 
 
 def arm_command(commands: Commands) -> ArmCommand:
-    """What the bridge sends, as the robot takes it."""
+    """What the bridge sends, as the robot takes it: a target's quaternion is brought to length 1 on arrival."""
     finger = None if commands.gripper is None else commands.gripper[0]
-    return ArmCommand(commands.twist, commands.pose, finger)
+    pose = commands.pose
+    target = pose and make_pose(pose.frame, pose.position.tolist(), pose.quaternion.tolist())
+    return ArmCommand(commands.twist, target, finger)

@@ -52,7 +52,7 @@ class RobotView:
 
 
 class TabletopRobot:
-    """Runs one episode after another on an environment. Time goes on by one step at each `step` and `reset`.
+    """Runs one episode after another on an environment. Time goes on by one step at each call.
 
     Not thread-safe, and to be used in the thread that made the environment.
     """
@@ -89,6 +89,11 @@ class TabletopRobot:
         self._finger = self._finger if command.finger is None else command.finger
         self._now_ns += STEP_NS
         return self._view(images)
+
+    def wait(self) -> RobotView:
+        """Let the time of one step pass in which nothing happens: between two episodes."""
+        self._now_ns += STEP_NS
+        return self._view(self.environment.observe().images)
 
     def action(self, command: ArmCommand) -> Array:
         """The relative action ``(7,)`` that a command is, from where the tool was sent."""

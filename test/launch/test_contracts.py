@@ -8,20 +8,25 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("rclpy")
-from robovlms_ros.nodes import action_history_node, arm_bridge_node, vla_node
+pytest.importorskip("mujoco")
+from robovlms_ros.nodes import action_history_node, arm_bridge_node, sim_node, vla_node
 from robovlms_ros.policy.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE, OUTPUTS
+from robovlms_ros.ros.sim_parameters import SIM_NODE
 
 ROOT = Path(__file__).resolve().parents[2]
 NODES = {
     "vla_node": vla_node,
     "action_history_node": action_history_node,
     "arm_bridge_node": arm_bridge_node,
+    "sim_node": sim_node,
 }
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 VLA_LAUNCH = ROOT / "launch" / "vla.launch.py"
+SIM_LAUNCH = ROOT / "launch" / "sim.launch.py"
 
 
 def tree(path: Path) -> ast.Module:
@@ -116,8 +121,39 @@ def simple(node: ast.AST) -> bool:
 
 
 @pytest.mark.fault(37)
-def test_vla_launch_sets_parameters_that_the_nodes_have() -> None:
-    names = {each.arg.replace("__", ".") for call in calls(VLA_LAUNCH, "overrides") for each in call.keywords}
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: str(path.name))
+def test_launch_files_set_parameters_that_the_nodes_have(path: Path) -> None:
+    names = {each.arg.replace("__", ".") for call in calls(path, "overrides") for each in call.keywords}
     assert names
-    known = VLA_NODE.rows.keys() | ACTION_HISTORY_NODE.rows.keys() | ARM_BRIDGE_NODE.rows.keys()
-    assert names - {"use_sim_time"} <= known
+    tables = [ACTION_HISTORY_NODE, ARM_BRIDGE_NODE, SIM_NODE, VLA_NODE]
+    assert names - {"use_sim_time"} <= {name for table in tables for name in table.rows}
+
+
+@pytest.mark.fault(37)
+def test_sim_launch_connects_topics_that_exist_on_both_sides() -> None:
+    offered = {endpoint.name for endpoint in sim_node.ENDPOINTS}
+    (vla,) = [call for call in calls(SIM_LAUNCH, "Node") if keyword(call, "executable").value == "vla_node"]
+    pairs = ast.literal_eval(keyword(vla, "remappings"))
+    wanted = {endpoint.name for endpoint in vla_node.ENDPOINTS}
+    assert {source for source, _ in pairs} <= wanted
+    assert {target for _, target in pairs} <= offered
+    assert {"tool_pose", "joint_states", "instruction"} <= wanted & offered
+    assert {"twist", "target_pose", "trajectory", "array"} <= offered & {e.name for e in arm_bridge_node.ENDPOINTS}
+
+
+@pytest.mark.parametrize("name", ["tabletop", "tabletop_lock_step"])
+def test_parameter_files_of_the_tabletop_set_what_nodes_have_to_what_they_take(name: str) -> None:
+    tables = {"arm_bridge_node": ARM_BRIDGE_NODE, "sim_node": SIM_NODE}
+    for key, section in yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()).items():
+        table = tables.get(key.rpartition("/")[2])
+        known = table.rows if table else {**SIM_NODE.rows, **ACTION_HISTORY_NODE.rows, **VLA_NODE.rows}
+        for parameter, value in flat(section["ros__parameters"]).items():
+            if parameter != "use_sim_time":
+                assert known[parameter].check(value) is None, parameter
+
+
+def flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found

@@ -85,12 +85,12 @@ def test_help_is_quick_and_names_every_topic_and_parameter(executable: str, modu
 
 
 def test_without_a_model_the_process_lives_says_one_thing_and_costs_little(start: Any, graph: Any) -> None:
-    process = start("scripts/vla_node")
+    process = start("scripts/vla_node", "--ros-args", "-p", "model.path:=/no/such/model")
     graph.wait_for(lambda: process.lines, "the error", timeout=30)
     assert process.first_line_after < 5  # 0.6 s on an idle machine; the budget is 1.5 s
     graph.wait_for(lambda: graph.helper.count_publishers("/diagnostics"), "its discovery")
     assert len(process.said("ERROR")) == 1
-    assert "set the parameter model.path (launch argument model:=)" in process.lines[0]
+    assert "model.path '/no/such/model' does not exist" in process.lines[0]
     assert process.resident_megabytes() < 130
     libraries = process.loaded_libraries()
     assert "libtorch" not in libraries

@@ -10,7 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 pytest.importorskip("rclpy")
-from rclpy.action.graph import get_action_server_names_and_types_by_node
+from rclpy.action.graph import (
+    get_action_client_names_and_types_by_node,
+    get_action_server_names_and_types_by_node,
+)
 from rclpy.parameter import Parameter
 
 from robovlms_ros.nodes.action_history_node import ActionHistoryNode
@@ -61,6 +64,7 @@ def used(node: Any) -> Names:
     """The full names that a running node has."""
     name, namespace = node.get_name(), node.get_namespace()
     actions = {found for found, _ in get_action_server_names_and_types_by_node(node, name, namespace)}
+    called = {found for found, _ in get_action_client_names_and_types_by_node(node, name, namespace)}
 
     def names(of: Callable[..., Any]) -> set[str]:
         found = {each for each, _ in of(name, namespace)}
@@ -72,6 +76,7 @@ def used(node: Any) -> Names:
         "reply": names(node.get_service_names_and_types_by_node),
         "request": names(node.get_client_names_and_types_by_node),
         "execute": actions,
+        "call": called,
     }
 
 
@@ -130,6 +135,16 @@ def test_the_other_nodes_may_use_all_that_they_have_and_nothing_else(
     overrides = [Parameter(key, value=value) for key, value in {"use_sim_time": True, **parameters}.items()]
     node = graph.add(make(context=graph.context, namespace="arm", parameter_overrides=overrides))
     assert without_newer(used(node)) == without_newer(allowed(policy, name, "/arm"))
+
+
+def test_the_simulator_may_use_all_that_it_has_and_nothing_else(policy: ElementTree.Element, graph: Any) -> None:
+    pytest.importorskip("mujoco")
+    from robovlms_ros.nodes.sim_node import SimNode
+
+    overrides = [Parameter("use_sim_time", value=True), Parameter("autostart", value=False)]
+    node = graph.add(SimNode(context=graph.context, namespace="arm", parameter_overrides=overrides))
+    graph.wait_for(lambda: node._simulation, "the simulator", timeout=60)
+    assert without_newer(used(node)) == without_newer(allowed(policy, "sim_node", "/arm"))
 
 
 def test_the_operator_asks_only_for_what_the_vla_node_offers(policy: ElementTree.Element) -> None:

@@ -99,9 +99,13 @@ def test_an_inactive_node_publishes_nothing(vla: Start) -> None:
     assert node.act()
 
 
-def test_without_a_model_path_the_node_stays_unconfigured_and_says_what_to_do(vla: Start) -> None:
+def test_without_any_model_the_node_stays_unconfigured_and_says_what_to_do(
+    vla: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from robovlms_ros.policy import policy_loader
     from robovlms_ros.policy.policy_loader import load_policy
 
+    monkeypatch.setattr(policy_loader, "find_shared", lambda *parts: None)
     node = vla(load_policy, state="unconfigured")
     assert not configure(node)
     assert node.state == "unconfigured"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -119,3 +120,31 @@ def test_an_episode_after_a_reset_repeats_the_first_to_the_bit(vla: Start, packe
     assert episodes[0] == episodes[1]
     assert episodes[0][0] != episodes[0][-1]
     assert {action.episode for action in node.actions} == {0, 1}
+
+
+@pytest.fixture
+def built_in(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model of ``packed`` in the place of the one that comes with the package."""
+    share = tmp_path / "share" / "robovlms_ros" / "models"
+    share.mkdir(parents=True)
+    (share / "tabletop").symlink_to(packed)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join([str(tmp_path), os.environ["AMENT_PREFIX_PATH"]]))
+
+
+@pytest.mark.parametrize(("parameters", "warned"), [({}, True), ({"model.path": "tabletop"}, False)])
+def test_without_a_name_the_built_in_model_runs_and_says_so_loudly(
+    vla: Start, built_in: None, parameters: dict[str, str], warned: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = vla(load_policy, parameters={"history.source": "internal", **parameters})
+    said = [line for line in capfd.readouterr().err.splitlines() if "WARN" in line and "built-in model" in line]
+    assert len(said) == warned
+    assert all("set the parameter model.path (launch argument model:=)" in line for line in said)
+    (model,) = [status for status in node.node._status() if status.name == "vla_node: model"]
+    assert "model.path names no model" in model.message or not warned
+
+
+def test_a_built_in_model_that_does_not_fit_the_robot_is_named_as_what_it_is(vla: Start, built_in: None) -> None:
+    node = vla(load_policy, state="unconfigured", parameters={"model.policy_head": "GPTDecoder"})
+    assert not node.transition("configure")
+    assert "GPTDecoder" in node.node.last_error
+    assert "no model is named, so this is tabletop, the built-in model" in node.node.last_error
