@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-_FOLDERS = ("golden", "model", "policy", "nodes", "sim", "data/recordings")
+_FOLDERS = ("golden", "model", "policy", "nodes", "sim", "data/recordings", "replay")
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in _FOLDERS]
 
 # No test may depend on being fast.

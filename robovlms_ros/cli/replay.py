@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from robovlms_ros.replay.result import ReplayResult
 
 _TOPICS, _NODE, _COMPARE = "Topics (empty: found where there is no doubt)", "The node", "Comparison"
+_LOOK = "To look at"
 # Exit statuses beside 0, 1 (an error, nothing was replayed) and 2 (the command line).
 NOT_WHOLE, DIFFERS = 3, 4
 # Smaller than any arm can follow, larger than what another processor's order of additions makes of it.
@@ -87,6 +88,18 @@ def replay(
         float | None,
         typer.Option(rich_help_panel=_COMPARE, min=0, help="Radians, if not --tolerance."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(rich_help_panel=_LOOK, help="Write an HTML file to look at, which needs no network."),
+    ] = None,
+    report_images: Annotated[
+        int,
+        typer.Option(
+            rich_help_panel=_LOOK,
+            min=0,
+            help="At most so many images in it, evenly spread; all take at most 15 MB.",
+        ),
+    ] = 150,
     keep_going: Annotated[
         bool,
         typer.Option("--keep-going", help="Replay what can be replayed of a damaged bag."),
@@ -106,6 +119,8 @@ def replay(
         robovlms replay bags/monday --model models/my_model --out actions.json
 
         robovlms replay run.mcap --model models/my_model --image /camera/image_raw --against recorded
+
+        robovlms replay bags/monday --model models/my_model --report monday.html
 
         robovlms replay bags/monday --params vla.yaml -p chunk.mode:=open_loop -p chunk.horizon:=5
 
@@ -168,6 +183,9 @@ def replay(
         console.print(comparison_table(compared))
         for line in comparison_lines(compared, result):
             console.print(line, highlight=False, soft_wrap=True, markup=False)
+    if report:
+        _write_report(report, bag, result, report_images, next((each for each, _ in comparisons), None))
+        console.print(f"written: {report}", highlight=False, soft_wrap=True)
     if any(judged and not compared.same for compared, judged in comparisons):
         raise typer.Exit(DIFFERS)
     if result.problems:
@@ -218,6 +236,20 @@ def _with(
         duration=duration,
         keep_going=keep_going,
     )
+
+
+def _write_report(path: Path, bag: Path, result: ReplayResult, count: int, comparison: Comparison | None) -> None:
+    from rich.progress import track
+
+    from robovlms_ros.replay.images import read_images
+    from robovlms_ros.replay.report.page import write_report
+    from robovlms_ros.replay.report.pictures import needed
+
+    wanted = needed(result, count)
+    order = result.options.parameters.get("images.three_channel_order", "bgr")
+    images = read_images(bag, wanted, order) if wanted else ()
+    shown = track(images, "drawing", len(wanted), console=Console(stderr=True), transient=True)
+    write_report(path, result, shown, count, comparison)
 
 
 def _tolerances(tolerance: float | None, rotation: float | None, default: float) -> Tolerances:

@@ -22,6 +22,7 @@ def script_data(result: ReplayResult) -> dict[str, Any]:
     def seconds(time_ns: int) -> float:
         return round((time_ns - start) / 1e9, 4)
 
+    places = places_of(result)
     kept = set(spread(range(len(result.inferences)), CHUNKS))
     return {
         "dimensions": [{"name": name, "unit": unit} for name, unit in zip(DIMENSIONS, UNITS, strict=True)],
@@ -32,7 +33,9 @@ def script_data(result: ReplayResult) -> dict[str, Any]:
             "v": [_scaled(action.action) for action in result.actions],
             "saturated": [action.saturated for action in result.actions],
             "stop": [int(action.stop) for action in result.actions],
-            "inference": [action.inference for action in result.actions],
+            "inference": [
+                None if action.inference is None else places.get(action.inference) for action in result.actions
+            ],
         },
         "recorded": {
             "t": [seconds(action.time_ns) for action in result.recorded],
@@ -55,6 +58,11 @@ def script_data(result: ReplayResult) -> dict[str, Any]:
             for event in result.events
         ],
     }
+
+
+def places_of(result: ReplayResult) -> dict[int, int]:
+    """Where each inference is in the result, by its number."""
+    return {inference.number: place for place, inference in enumerate(result.inferences)}
 
 
 def spread(places: Sequence[int], count: int) -> list[int]:

@@ -47,7 +47,7 @@
     value.className = "value";
     box.append(canvas, name, value);
     byId("plots").append(box);
-    return { ...plot, canvas, value, back: document.createElement("canvas"), low: -1, high: 1 };
+    return { ...plot, canvas, value, back: document.createElement("canvas"), low: -1, high: 1, least: -1, most: 1 };
   });
 
   const bounds = (plot) => {
@@ -58,8 +58,9 @@
     chunks.forEach((index) => inferences[index].chunk.forEach((row) => see(row[plot.index])));
     if (plot.name === "gripper") { see(0); see(1); }
     if (low > high) [low, high] = [-1, 1];
-    const margin = Math.max((high - low) * 0.08, 1e-6);
-    [plot.low, plot.high] = [low - margin, high + margin];
+    if (high - low < 0.02) [low, high] = [low - 0.01, high + 0.01];
+    const margin = (high - low) * 0.08;
+    Object.assign(plot, { least: low, most: high, low: low - margin, high: high + margin });
   };
   plots.filter((plot) => !plot.strip).forEach(bounds);
 
@@ -133,7 +134,7 @@
     draw.fillStyle = colour("--quiet");
     draw.textAlign = "right";
     draw.textBaseline = "middle";
-    for (const value of [plot.low + (plot.high - plot.low) * 0.08, plot.high - (plot.high - plot.low) * 0.08]) {
+    for (const value of [plot.least, plot.most]) {
       const y = Math.round(toY(plot, value)) + 0.5;
       draw.beginPath(); draw.moveTo(LEFT, y); draw.lineTo(plot.width - RIGHT, y); draw.stroke();
       draw.fillText(shown(value), LEFT - 6, y);
@@ -219,6 +220,12 @@
     }));
   };
 
+  /** What happened from this inference to the next. */
+  const between = (index) => {
+    const from = inferenceTimes[index], to = index + 1 < inferenceTimes.length ? inferenceTimes[index + 1] : Infinity;
+    return events.filter((event) => event.t >= from && event.t < to).slice(0, 5);
+  };
+
   const showValues = () => {
     const time = inferences[cursor] ? inferences[cursor].t : 0;
     const own = actionOf.get(cursor) ?? lastBefore(actions.t, time);
@@ -267,6 +274,7 @@
       ["outcome", inference.problem ? `${inference.outcome}: ${inference.problem}` : inference.outcome],
       ["action", own === undefined ? "none" : `number ${own}` + (actions.saturated[own] ? ", limited" : "")],
       ["time, ms", timings || "the model did not run"],
+      ["events", between(cursor).map((event) => `${event.kind}: ${event.detail}`).join("; ") || "none"],
     ]);
     showPicture();
     showValues();

@@ -63,10 +63,10 @@ def page(
     Instructions, names and whatever else the bag or the model card says are escaped, and the page's own policy
     (CSP) runs no script but ours and loads nothing from anywhere.
     """
-    drawn = sorted(pictures(result, images, count, MOST_BYTES), key=lambda picture: picture.inference)
+    drawn = sorted(pictures(result, images, count, MOST_BYTES), key=lambda picture: picture.place)
     data = script_data(result) | {
         "pictures": [
-            {"inference": picture.inference, "uri": picture.uri, "width": picture.width, "height": picture.height}
+            {"inference": picture.place, "uri": picture.uri, "width": picture.width, "height": picture.height}
             for picture in drawn
         ]
     }

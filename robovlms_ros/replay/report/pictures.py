@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from PIL import Image
 from robovlms_ros.data.images import encode
 from robovlms_ros.policy.overlay import OverlayView, draw_overlay
 from robovlms_ros.policy.safety import Limits
-from robovlms_ros.replay.report.content import spread
+from robovlms_ros.replay.report.content import places_of, spread
 from robovlms_ros.replay.result import ACTING, ImageReference, Inference, PublishedAction, ReplayResult
 
 Pixels = NDArray[np.uint8]
@@ -25,9 +26,12 @@ SMALLEST = 64
 
 @dataclass(frozen=True)
 class Picture:
-    """What belongs to an inference; ``jpeg`` shows the static camera, beside it the hand camera where there is one."""
+    """What belongs to the ``place``-th inference of the result.
 
-    inference: int
+    ``jpeg`` shows the static camera, beside it the hand camera where there is one.
+    """
+
+    place: int
     jpeg: bytes
     width: int
     height: int
@@ -49,18 +53,20 @@ def pictures(
 ) -> Iterator[Picture]:
     """Draw the pictures of `chosen` inferences, in the order in which their images come.
 
-    ``images`` are as `robovlms_ros.replay.images.read_images` gives them; what is not there leaves its picture out.
-    All pictures together take at most ``most_bytes`` as data URIs. One image of each camera is in memory at a time,
-    and those that wait for another camera's.
+    ``images`` are as `robovlms_ros.replay.images.read_images` gives them; what is not there leaves its picture
+    out. All pictures together take at most ``most_bytes`` as data URIs. One image of each camera is in memory at a
+    time, and those that wait for another camera's.
     """
     shown = chosen(result, count)
     budget = most_bytes * 3 // 4 // max(1, len(shown))
     actions = {action.inference: action for action in reversed(result.actions) if action.inference is not None}
-    limits = Limits(**{name: result.model.limits[name] for name in ("translation", "rotation") if name in result.model.limits})
+    bounds = result.model.limits
+    limits = Limits(bounds.get("translation", math.inf), bounds.get("rotation", math.inf))
     wanted: dict[tuple[str, int], list[tuple[Inference, str]]] = {}
     for inference in shown:
         for camera, reference in inference.images.items():
             wanted.setdefault((reference.topic, reference.number), []).append((inference, camera))
+    places = places_of(result)
     waiting: dict[int, dict[str, Pixels]] = {}
     for reference, pixels in images:
         for inference, camera in wanted.get((reference.topic, reference.number), ()):
@@ -69,7 +75,7 @@ def pictures(
             if len(found) == len(inference.images):
                 del waiting[inference.number]
                 drawn = draw(inference, found, actions.get(inference.number), result.model.frame, limits)
-                yield _fitted(inference.number, drawn, budget)
+                yield _fitted(places[inference.number], drawn, budget)
 
 
 def needed(result: ReplayResult, count: int) -> list[ImageReference]:
@@ -122,14 +128,14 @@ def _narrowed(image: Image.Image, widest: int) -> Image.Image:
     return image.resize((widest, height), Image.Resampling.LANCZOS)
 
 
-def _fitted(number: int, image: Image.Image, budget: int) -> Picture:
+def _fitted(place: int, image: Image.Image, budget: int) -> Picture:
     """``image`` as a JPEG of at most ``budget`` bytes, or as small as is of any use."""
     while True:
         pixels = np.asarray(image)
         for quality in QUALITIES:
             jpeg = encode(pixels, "jpeg", quality)
             if len(jpeg) <= budget:
-                return Picture(number, jpeg, image.width, image.height)
+                return Picture(place, jpeg, image.width, image.height)
         if image.width <= SMALLEST:
-            return Picture(number, jpeg, image.width, image.height)
+            return Picture(place, jpeg, image.width, image.height)
         image = _narrowed(image, max(SMALLEST, image.width * 2 // 3))

@@ -26,7 +26,14 @@ STAGES = {
     "head": "policy head",
     "model": "vision + language + head",
 }
-DROPS = ("dropped image", "overtaken image", "dropped state", "unreadable message", "refused instruction", "failure")
+DROPS = (
+    "dropped image",
+    "overtaken image",
+    "dropped state",
+    "unreadable message",
+    "refused instruction",
+    "failure",
+)
 
 
 def badges(result: ReplayResult) -> str:
@@ -37,11 +44,18 @@ def badges(result: ReplayResult) -> str:
         (f"{len(result.inferences):,} inferences", ""),
         (f"{(result.bag.end_ns - result.bag.start_ns) / 1e9:.1f} s of bag", ""),
         (f"{limited:,} limited", "warm" if limited else ""),
-        (f"{len(result.problems):,} problems" if result.problems else "no problems", "bad" if result.problems else "good"),
+        (
+            _problems(len(result.problems)),
+            "bad" if result.problems else "good",
+        ),
     ]
     if result.model.card.get("untrained"):
         facts.append(("untrained: actions mean nothing", "bad"))
     return "".join(f'<li class="{kind}">{escape(text)}</li>' for text, kind in facts)
+
+
+def _problems(count: int) -> str:
+    return f"{count:,} problem{'s' * (count > 1)}" if count else "no problems"
 
 
 def problems(result: ReplayResult) -> str:
@@ -91,9 +105,13 @@ def latency(result: ReplayResult) -> str:
     edges = np.geomspace(max(smallest, 1e-3) * 0.95, largest * 1.05, BINS + 1)
     rows = "".join(_histogram(STAGES[name], values, edges) for name, values in stages.items())
     axis = f"<span>{_milliseconds(edges[0])}</span><span>logarithmic</span><span>{_milliseconds(edges[-1])}</span>"
-    where = escape(", ".join(f"{value}" for value in result.machine.values()))
-    note = f"<p class=quiet>Measured in this replay, on {where or 'this machine'}. The age of the images is the bag's.</p>"
-    return _card("Time per stage", f'<div class=stages>{rows}<div class="axis stage"><i></i><div>{axis}</div></div></div>{note}')
+    where = escape(", ".join(f"{key} {value}" for key, value in result.machine.items()))
+    said = f"Measured in this replay, on {where or 'this machine'}. The age of the images is the bag's."
+    note = f"<p class=quiet>{said}</p>"
+    return _card(
+        "Time per stage",
+        f'<div class=stages>{rows}<div class="axis stage"><i></i><div>{axis}</div></div></div>{note}',
+    )
 
 
 def limits(result: ReplayResult) -> str:
@@ -101,13 +119,14 @@ def limits(result: ReplayResult) -> str:
     moving = [action for action in result.actions if not action.stop]
     counts = [sum(bool(action.saturated >> i & 1) for action in moving) for i in range(len(DIMENSIONS))]
     bars = "".join(
-        f'<div class=bar><span>{escape(name)}</span><i><b style="width:{100 * count / max(1, len(moving)):.2f}%"></b></i>'
-        f"<span>{count:,}</span></div>"
+        f"<div class=bar><span>{escape(name)}</span><i>"
+        f'<b style="width:{100 * count / max(1, len(moving)):.2f}%"></b></i><span>{count:,}</span></div>'
         for name, count in zip(DIMENSIONS, counts, strict=True)
     )
     bounds = [
-        f"{name} {_number(value * SCALES[3 * (name == 'rotation')], UNITS[3 * (name == 'rotation')])}"
+        f"{name} {_number(value * SCALES[place], UNITS[place])}"
         for name, value in result.model.limits.items()
+        for place in [3 * (name == "rotation")]
     ]
     said = f"Limits of one action: {', '.join(bounds)}." if bounds else "The model's profile has no limits."
     note = f"<p class=quiet>{escape(said)} Of {len(moving):,} actions that move.</p>"
@@ -119,9 +138,11 @@ def drops(result: ReplayResult) -> str:
     kinds = Counter(event.kind for event in result.events)
     rows = [(kind, f"{kinds[kind]:,}") for kind in DROPS if kinds[kind]]
     reasons = Counter(
-        (event.kind, event.detail or event.topic) for event in result.events if event.kind in DROPS and event.detail
+        (event.kind, event.detail or event.topic)
+        for event in result.events
+        if event.kind in DROPS and event.detail
     )
-    rows += [(f"– {kind}: {detail}", f"{count:,}") for (kind, detail), count in reasons.most_common(8)]
+    rows += [(f"of these {kind}: {detail}", f"{count:,}") for (kind, detail), count in reasons.most_common(8)]
     outcomes = Counter(inference.outcome for inference in result.inferences if inference.outcome != ACTING)
     rows += [(f"inference: {outcome}", f"{count:,}") for outcome, count in outcomes.most_common(8)]
     rows += [(f"counted: {name}", f"{count:,}") for name, count in sorted(result.counts.items()) if count]
@@ -152,18 +173,27 @@ def provenance(result: ReplayResult) -> str:
         ("recorded actions", options.action_topic or "none"),
         ("instruction", "the bag's" if options.instruction is None else options.instruction),
         ("an inference takes", f"{options.inference_time:g} s of the bag's time"),
-        ("part", f"from {options.start:g} s, " + (f"{options.duration:g} s" if options.duration else "to the end")),
+        (
+            "part",
+            f"from {options.start:g} s, " + (f"{options.duration:g} s" if options.duration else "to the end"),
+        ),
     ]
     card = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in model.card.items()]
     differences = "".join(f"<li>{escape(text)}</li>" for text in model.differences)
-    differs = f'<p class="bad">Differs from the model that was recorded:</p><ul>{differences}</ul>' if differences else ""
+    differs = (
+        f'<p class="bad">Differs from the model that was recorded:</p><ul>{differences}</ul>'
+        if differences
+        else ""
+    )
     parameters = _facts((key, json.dumps(value)) for key, value in sorted(options.parameters.items()))
     return "".join(
         [
             _card("What ran", _facts(ran)),
             _card("Model card", differs + _facts([("folder", model.path), ("frame", model.frame), *card])),
             _card("Bag", _facts(played)),
-            _card("Replayed with", _facts(by) + f"<details><summary>all parameters</summary>{parameters}</details>"),
+            _card(
+                "Replayed with", _facts(by) + f"<details><summary>all parameters</summary>{parameters}</details>"
+            ),
         ]
     )
 
@@ -200,7 +230,9 @@ def _card(title: str, body: str) -> str:
 
 
 def _facts(rows: Iterable[tuple[str, object]]) -> str:
-    cells = "".join(f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>" for key, value in rows if value != "")
+    cells = "".join(
+        f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>" for key, value in rows if value != ""
+    )
     return f"<dl>{cells}</dl>"
 
 
