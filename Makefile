@@ -16,7 +16,8 @@ help: ## list the targets
 setup: ## make the environment: .venv and the built interfaces
 	@scripts/setup.sh
 
-demo: demo-replay ## the same as demo-replay
+demo: setup ## a simulated robot does what it is told, over ROS; a page with films in demo_out/
+	@$(in_env) robovlms demo
 
 # Footage of two SO-100 arms lies beside the checkouts of those who build this; a photograph comes with the package.
 footage := $(wildcard ../shared/data/real/so100_video.webp)

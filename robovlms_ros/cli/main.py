@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from robovlms_ros.cli.bench import bench
 from robovlms_ros.cli.data import app as data
+from robovlms_ros.cli.demo import demo
 from robovlms_ros.cli.demo_replay import demo_replay
 from robovlms_ros.cli.evaluate import evaluate
 from robovlms_ros.cli.import_bag import import_bag
@@ -38,6 +39,7 @@ app.command()(untrained)
 app.command()(parity)
 app.command()(bench)
 app.command()(replay)
+app.command()(demo)
 app.command()(demo_replay)
 app.command("import-bag")(import_bag)
 data.command()(import_calvin)

@@ -40,6 +40,8 @@ class NodeProcess:
         self, name: str, command: Sequence[str], environment: Mapping[str, str], stdin: int | None = None
     ) -> None:
         self.name = name
+        self.hopeless = ""
+        """A text in its log that says that it will never do what it is waited for; empty = none."""
         self._log = tempfile.NamedTemporaryFile("w+", suffix=f".{name}.log")  # noqa: SIM115 (closed in stop)
         self._popen = subprocess.Popen(
             command,
@@ -76,7 +78,9 @@ class NodeProcess:
         return "\n".join(f"  {self.name}| {line}" for line in lines)
 
     def check(self) -> None:
-        """Raise NodeProcessError if it has ended."""
+        """Raise NodeProcessError if it has ended, or has said that it is ``hopeless``."""
+        if self.hopeless and (said := [line for line in self.log().splitlines() if self.hopeless in line]):
+            raise NodeProcessError(said[-1])
         if (code := self.exit_code) is not None:
             raise NodeProcessError(f"{self.name} exited with code {code}:\n{self.log_tail()}")
 

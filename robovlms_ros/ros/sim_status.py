@@ -48,6 +48,7 @@ class EpisodeState:
             "base": self.base or "none",
             "instruction": self.instruction,
             "state": self.state,
+            "why": self.why,
             "steps": self.steps,
             "most steps": self.max_steps,
             "newest answer (ms)": self.newest_answer * 1e3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def film(environment: TabletopEnvironment, seed: int, size: int = PANEL_SIZE) ->
     return frames
 
 
-def write_gif(path: Path, frames: Sequence[NDArray[np.uint8]], seconds: float = STEP_DURATION) -> None:
+def write_gif(path: Path | IO[bytes], frames: Sequence[NDArray[np.uint8]], seconds: float = STEP_DURATION) -> None:
     """Frames ``(H, W, 3)`` RGB, each shown for ``seconds``, the last for a second, as an endless animation.
 
     GIF knows hundredths of a second only, so the pace is that of the robot within a tenth.
@@ -58,4 +59,4 @@ def write_gif(path: Path, frames: Sequence[NDArray[np.uint8]], seconds: float = 
     images = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     shown = [round(seconds * 100) * 10] * len(images)
     shown[-1] = round(_PAUSE * 1000)
-    images[0].save(path, save_all=True, append_images=images[1:], duration=shown, loop=0)
+    images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=shown, loop=0)

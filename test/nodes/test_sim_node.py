@@ -10,10 +10,14 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("mujoco")
 from acting import SensitivePolicy
-from tabletop import Tabletop
+from tabletop import Tabletop, configured
 
 from robovlms_ros.policy.chunk_settings import ChunkSettings
-from robovlms_ros.sim.closed_loop import ClosedLoop, LoopSettings
+from robovlms_ros.policy.parameter_tables import VLA_NODE, control_settings
+from robovlms_ros.policy.robot_profile import load_profile
+from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE, bridge_settings
+from robovlms_ros.sim.closed_loop import ClosedLoop, LoopSettings, profile_limits
+from robovlms_ros.sim.closed_loop import bridge_settings as loop_bridge_settings
 from robovlms_ros.sim.environment import TabletopEnvironment
 
 
@@ -29,6 +33,22 @@ def test_in_lock_step_episodes_over_dds_are_those_in_one_process(graph: Any, out
             assert (found.seed, found.instruction) == (seed, expected.instruction)
             assert (found.state == "succeeded", found.steps) == (expected.succeeded, expected.steps)
             np.testing.assert_array_equal(table.simulation.robot.executed, expected.actions)
+
+
+@pytest.mark.parametrize("output", ["twist", "pose"])
+def test_the_loop_in_one_process_has_the_settings_of_the_parameter_files(output: str) -> None:
+    values = {**ARM_BRIDGE_NODE.defaults(), **configured("arm_bridge_node", "tabletop", "tabletop_lock_step")}
+    node, loop = bridge_settings({**values, "outputs": (output, "trajectory")}), loop_bridge_settings(output)
+    assert (node.lock_step, node.outputs, node.linear, node.angular) == (
+        *(loop.lock_step, loop.outputs),
+        *(loop.linear, loop.angular),
+    )
+    assert node.pose == loop.pose
+    assert (node.gripper.closed, node.gripper.opened) == (loop.gripper.closed, loop.gripper.opened)
+    vla = {**VLA_NODE.defaults(), **configured("vla_node", "tabletop", "tabletop_lock_step")}
+    profile = load_profile("tabletop")
+    assert control_settings(vla, profile.limits, profile.workspace).limits == profile_limits(profile)
+    assert vla["history.length"] == LoopSettings().history_length
 
 
 def test_in_real_time_commands_move_the_arm_and_episodes_end(graph: Any) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from controlled import MS, START, Recording, acted, make, step
 
+from robovlms_ros.policy.decision import Hold
 from robovlms_ros.policy.history import ActionHistoryRing
 from robovlms_ros.policy.types import HistoryWindow
 
@@ -77,3 +80,18 @@ def test_a_history_kept_inside_never_lags(policy: Recording) -> None:
     for i in range(5):
         acted(step(controller, START + i * 33 * MS))
     assert controller.history_lag.windows == 0
+
+
+def test_images_wait_for_the_history_where_that_is_wanted_and_not_for_ever(policy: Recording) -> None:
+    controller = make(policy, internal_history=False, history_length=4)
+    controller.apply(replace(controller.settings, history_wait_ns=200 * MS))
+    node = ActionHistoryRing(4)
+    action = acted(step(controller, START))  # nothing has happened before the first
+    assert step(controller, START + 33 * MS) is Hold.NO_HISTORY
+    node.push(action.episode, action.sequence, action.stamp_ns, action.normalized)
+    controller.set_history(node.episode, node.sequence, node.window())
+    acted(controller.step(START + 40 * MS))  # the image has waited
+    assert policy.seen[-1].history.valid.tolist() == [False, False, False, True]  # type: ignore[union-attr]
+    assert step(controller, START + 66 * MS) is Hold.NO_HISTORY
+    acted(controller.step(START + 300 * MS))  # what has not come by now is shown as missing
+    assert policy.seen[-1].history.valid.tolist() == [False, False, True, False]  # type: ignore[union-attr]

@@ -21,7 +21,7 @@ def expert_loop(environment: TabletopEnvironment, output: str = "twist", **setti
 @pytest.mark.parametrize("output", ["twist", "pose"])
 def test_the_expert_succeeds_through_controller_and_bridge(environment: TabletopEnvironment, output: str) -> None:
     loop = expert_loop(environment, output)
-    found = [loop.run(seed) for seed in range(5)]
+    found = [loop.run(seed) for seed in range(3)]
     assert all(episode.succeeded for episode in found)
     assert max(episode.steps for episode in found) < 30
 
@@ -31,8 +31,9 @@ def test_a_policy_with_another_task_is_judged_by_that_one(environment: TabletopE
     assert (found.succeeded, found.task.target, found.instruction) == (True, "blue", "pick up the blue block")
 
 
-@pytest.mark.parametrize("output", ["twist", "pose"])
-@pytest.mark.parametrize("chunk", [ChunkSettings(), ChunkSettings("open_loop", 3), ChunkSettings("ensemble")])
+@pytest.mark.parametrize(
+    ("output", "chunk"), [("twist", ChunkSettings("open_loop", 3)), ("pose", ChunkSettings("ensemble"))]
+)
 def test_an_episode_is_the_same_whatever_ran_before(
     environment: TabletopEnvironment, output: str, chunk: ChunkSettings
 ) -> None:
