@@ -18,6 +18,7 @@ from robovlms_ros.cli.import_datasets import import_calvin, import_lerobot
 from robovlms_ros.cli.inspect import inspect
 from robovlms_ros.cli.pack import pack
 from robovlms_ros.cli.parity import parity
+from robovlms_ros.cli.record_rerun import record_rerun
 from robovlms_ros.cli.replay import replay
 from robovlms_ros.cli.sim import app as sim
 from robovlms_ros.cli.train import train
@@ -41,6 +42,7 @@ app.command()(bench)
 app.command()(replay)
 app.command()(demo)
 app.command()(demo_replay)
+app.command("record-rerun")(record_rerun)
 app.command("import-bag")(import_bag)
 data.command()(import_calvin)
 data.command()(import_lerobot)
@@ -54,6 +56,7 @@ _EXTRAS = {
     **dict.fromkeys(("av", "mcap", "pyarrow", "rosbags"), "data"),
     **dict.fromkeys(("accelerate", "peft", "plotly", "tensorboard"), "train"),
     "mujoco": "sim",
+    "rerun": "rerun",
 }
 
 

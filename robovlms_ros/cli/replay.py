@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from robovlms_ros.replay.comparison import Comparison, Tolerances
     from robovlms_ros.replay.replay import ReplayOptions
-    from robovlms_ros.replay.result import ReplayResult
+    from robovlms_ros.replay.result import ImageReference, ReplayResult
 
 _TOPICS, _NODE, _COMPARE = "Topics (empty: found where there is no doubt)", "The node", "Comparison"
 _LOOK = "To look at"
@@ -100,6 +101,12 @@ def replay(
             help="At most so many images in it, evenly spread; all take at most 15 MB.",
         ),
     ] = 150,
+    rerun: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_LOOK, help="Write an .rrd file for the Rerun viewer; needs robovlms_ros\\[rerun]."
+        ),
+    ] = None,
     keep_going: Annotated[
         bool,
         typer.Option("--keep-going", help="Replay what can be replayed of a damaged bag."),
@@ -186,6 +193,9 @@ def replay(
     if report:
         _write_report(report, bag, result, report_images, next((each for each, _ in comparisons), None))
         console.print(f"written: {report}", highlight=False, soft_wrap=True)
+    if rerun:
+        _write_rerun(rerun, bag, result)
+        console.print(f"written: {rerun}; 'rerun {rerun}' shows it", highlight=False, soft_wrap=True)
     if any(judged and not compared.same for compared, judged in comparisons):
         raise typer.Exit(DIFFERS)
     if result.problems:
@@ -239,17 +249,27 @@ def _with(
 
 
 def _write_report(path: Path, bag: Path, result: ReplayResult, count: int, comparison: Comparison | None) -> None:
-    from rich.progress import track
-
-    from robovlms_ros.replay.images import read_images
     from robovlms_ros.replay.report.page import write_report
     from robovlms_ros.replay.report.pictures import needed
 
-    wanted = needed(result, count)
+    write_report(path, result, _images(bag, result, needed(result, count)), count, comparison)
+
+
+def _write_rerun(path: Path, bag: Path, result: ReplayResult) -> None:
+    from robovlms_ros.replay.rerun_file import write_rerun
+
+    write_rerun(path, result, _images(bag, result, list(result.images())))
+
+
+def _images(bag: Path, result: ReplayResult, wanted: list[ImageReference]) -> Iterable[Any]:
+    """Read images of the bag again, with a progress bar."""
+    from rich.progress import track
+
+    from robovlms_ros.replay.images import read_images
+
     order = result.options.parameters.get("images.three_channel_order", "bgr")
     images = read_images(bag, wanted, order) if wanted else ()
-    shown = track(images, "drawing", len(wanted), console=Console(stderr=True), transient=True)
-    write_report(path, result, shown, count, comparison)
+    return track(images, "reading images", len(wanted), console=Console(stderr=True), transient=True)
 
 
 def _tolerances(tolerance: float | None, rotation: float | None, default: float) -> Tolerances:

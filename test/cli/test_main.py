@@ -22,7 +22,17 @@ def robovlms(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        *([], ["pack"], ["train"], ["inspect"], ["untrained"], ["parity"], ["bench"], ["import-bag"]),
+        *(
+            [],
+            ["pack"],
+            ["train"],
+            ["inspect"],
+            ["untrained"],
+            ["parity"],
+            ["bench"],
+            ["record-rerun"],
+            ["import-bag"],
+        ),
         *(["data", name] for name in ("info", "stats", "show", "convert", "import-calvin", "import-lerobot")),
         *(["sim", name] for name in ("expert", "record", "animate", "speed")),
         *(["evaluate", name] for name in ("offline", "calvin", "simpler")),
