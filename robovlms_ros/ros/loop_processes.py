@@ -41,7 +41,7 @@ from robovlms_ros.ros.node_process import (
 from robovlms_ros.ros.robot_publisher import CAMERA_TOPICS
 from robovlms_ros.ros.sim_status import OVER, RUNNING, SUCCEEDED
 from robovlms_ros.sim.run_page import opening_of
-from robovlms_ros.sim.run_record import EpisodeRecord
+from robovlms_ros.sim.run_record import EpisodeRecord, Family
 
 NODES = ("sim_node", "vla_node", "action_history_node", "arm_bridge_node")
 REMAPS = {"image": CAMERA_TOPICS["static"], "image_hand": CAMERA_TOPICS["hand"]}
@@ -85,7 +85,7 @@ class LoopProcesses:
         self._stack.close()
 
     def run(
-        self, number: int, seed: int, family: str, told: Told = lambda instruction, steps: None
+        self, number: int, seed: int, family: Family, told: Told = lambda instruction, steps: None
     ) -> EpisodeRecord:
         """Run the episode of ``seed``; ``told(instruction, steps)`` is called as it goes on."""
         started = time.monotonic()
@@ -111,6 +111,7 @@ class LoopProcesses:
         return EpisodeRecord(
             number=number,
             seed=seed,
+            family=family,
             instruction=status["instruction"],
             succeeded=status["state"] == SUCCEEDED,
             steps=int(status["steps"]),

@@ -8,7 +8,7 @@ where they are rounded here too, so that an episode over DDS is the same as this
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -142,16 +142,25 @@ class ClosedLoop:
         self.robot = TabletopRobot(environment)
         self._policy, self._settings = policy, settings or LoopSettings()
 
-    def run(self, seed: int, task: Task | None = None, instruction: str | None = None) -> EpisodeResult:
+    def run(
+        self,
+        seed: int,
+        task: Task | None = None,
+        instruction: str | None = None,
+        watch: Callable[[RobotView], None] = lambda view: None,
+    ) -> EpisodeResult:
         """The episode of ``seed``, from beginning to end; see `TabletopEnvironment.reset`.
 
+        ``watch`` is shown the first view and the one after each step.
         With an ``instruction`` that is empty, on which no node would act, the policy acts and is told nothing.
         """
         view = self.robot.reset(seed, task, instruction)
         environment = self.robot.environment
         episode = _Episode(self._policy, self._settings, environment.instruction)
+        watch(view)
         while not self.robot.finished:
             view = self.robot.step(episode.command(view))
+            watch(view)
         return EpisodeResult(
             seed=seed,
             task=environment.task,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Family = Literal["pick", "stack"]
 Frame = Mapping[str, NDArray[np.uint8]]
 """Images ``(S, S, 3)`` RGB by camera, "static" and "hand"."""
 
@@ -22,6 +24,7 @@ class EpisodeRecord:
 
     number: int
     seed: int
+    family: Family
     instruction: str
     succeeded: bool
     steps: int

@@ -23,12 +23,14 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(600)
 def test_a_model_that_can_do_nothing_is_run_shown_and_reported(untrained: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["demo", "--model", str(untrained), "--episodes", "1", "--image-size", "32", "--out", str(out)]
+    arguments = ["demo", "--model", str(untrained), "--episodes", "1", "--image-size", "32", "--compare"]
+    arguments += ["--execute", "2", "--out", str(out)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1, done.output
     last = done.output.strip().splitlines()[-1]
     assert last.startswith("demo: success 0/1, latency p50 ")
     assert float(last.split()[-2]) > 0
+    assert "without ROS: 1 of 1 episodes, every bit of every image" in done.output
     page = (out / "index.html").read_text()
     assert "pick up the" in page
     assert "RoboKosMos/LSTMDecoder" in page

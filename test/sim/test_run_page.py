@@ -19,6 +19,7 @@ def record(count: int = 2, instruction: str = "pick up the red block") -> RunRec
         EpisodeRecord(
             number=number,
             seed=10 + number,
+            family="pick",
             instruction=instruction,
             succeeded=number == 0,
             steps=3,
@@ -62,7 +63,7 @@ def test_the_film_has_all_episodes_and_stays_at_each_end(tmp_path: Path) -> None
 
 
 def test_a_run_in_which_nothing_was_seen_still_has_a_page_and_a_summary(tmp_path: Path) -> None:
-    empty = RunRecord([EpisodeRecord(0, 0, "pick up the red block", False, 0, "no step")])
+    empty = RunRecord([EpisodeRecord(0, 0, "pick", "pick up the red block", False, 0, "no step")])
     write_page(tmp_path / "index.html", empty)
     write_film(tmp_path / "none.gif", empty)
     assert empty.summary() == "success 0/1, latency p50 nan ms"
