@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from domain_coordinator import domain_id
+from rclpy.node import Node
 
 from robovlms_ros.replay.bag import Bag
 from robovlms_ros.replay.player import BagPlayer
 from robovlms_ros.ros.interfaces import ActionHistory, VLAAction
 from robovlms_ros.ros.node_process import (
+    NodeProcess,
     NodeProcessError,
     executable,
     node_process,
@@ -81,42 +83,73 @@ def run_live(
     """
     remaps = {"image": image_topic, "instruction": instruction_topic}
     run = LiveRun()
-    with ExitStack() as stack:
-        domain = stack.enter_context(domain_id())
-        environment = private_environment(domain)
-        model_parameters = {"use_sim_time": True, "model.path": str(model)}
-        vla_command = [*executable("vla_node"), *ros_arguments(model_parameters, remaps)]
-        history_command = [*executable("action_history_node"), *ros_arguments({"use_sim_time": True})]
-        vla = stack.enter_context(node_process("vla_node", vla_command, environment))
-        history = stack.enter_context(node_process("action_history_node", history_command, environment))
-        node = stack.enter_context(spinning_node(domain, "live_run"))
+    parameters = {"model.path": str(model)}
+    with running_nodes(parameters, remaps, {}, startup_timeout) as (node, processes):
         player = BagPlayer(node, bag, rate=rate)
-
-        def on_action(message: Any) -> None:
-            received_ns = player.now_ns()
-            stamp = message.header.stamp
-            stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
-            run.actions.append(ReceivedAction(message, (received_ns - stamp_ns) / NANOSECONDS / rate))
-
-        node.create_subscription(VLAAction, "action", on_action, 100)
-        node.create_subscription(ActionHistory, "action_history", run.histories.append, 100)
-        wait_until_active(node, "/vla_node", [vla, history], startup_timeout)
-        listened = [player.publishers[topic] for topic in (image_topic, instruction_topic)]
-        wait_for(
-            lambda: all(publisher.get_subscription_count() for publisher in listened),
-            f"no node subscribed to {image_topic} and {instruction_topic}",
-            [vla, history],
-            startup_timeout,
-        )
-
+        listen(node, player, run)
+        wait_for_listeners(player, (image_topic, instruction_topic), processes, startup_timeout)
         stop = threading.Event()
         for message in player.play(stop):
-            vla.check()
+            for process in processes:
+                process.check()
             if message.topic == image_topic:
                 run.image_stamps_ns.append(_header_stamp_ns(message.data))
                 on_image()
         _let_finish(run, player, stop)
     return run
+
+
+@contextmanager
+def running_nodes(
+    parameters: Mapping[str, Any],
+    remaps: Mapping[str, str],
+    history_parameters: Mapping[str, Any],
+    startup_timeout: float,
+) -> Iterator[tuple[Node, list[NodeProcess]]]:
+    """Run vla_node, until it is active, and action_history_node on a domain of their own and the bag's time.
+
+    Yields a node that spins there, and their processes. Raises LiveRunError as `run_live` does.
+    """
+    clock = {"use_sim_time": True}
+    with ExitStack() as stack:
+        domain = stack.enter_context(domain_id())
+        environment = private_environment(domain)
+        vla_command = [*executable("vla_node"), *ros_arguments({**clock, **parameters}, remaps)]
+        history_command = [
+            *executable("action_history_node"),
+            *ros_arguments({**clock, **history_parameters}),
+        ]
+        vla = stack.enter_context(node_process("vla_node", vla_command, environment))
+        history = stack.enter_context(node_process("action_history_node", history_command, environment))
+        node = stack.enter_context(spinning_node(domain, "live_run"))
+        wait_until_active(node, "/vla_node", [vla, history], startup_timeout)
+        yield node, [vla, history]
+
+
+def listen(node: Node, player: BagPlayer, run: LiveRun) -> None:
+    """Keep in ``run`` what the nodes publish."""
+
+    def on_action(message: Any) -> None:
+        received_ns = player.now_ns()
+        stamp = message.header.stamp
+        stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
+        run.actions.append(ReceivedAction(message, (received_ns - stamp_ns) / NANOSECONDS / player.clock.rate))
+
+    node.create_subscription(VLAAction, "action", on_action, 100)
+    node.create_subscription(ActionHistory, "action_history", run.histories.append, 100)
+
+
+def wait_for_listeners(
+    player: BagPlayer, topics: Collection[str], processes: Sequence[NodeProcess], timeout: float
+) -> None:
+    """Wait until somebody subscribes to each of ``topics``. Raises LiveRunError."""
+    listened = [player.publishers[topic] for topic in topics]
+    wait_for(
+        lambda: all(publisher.get_subscription_count() for publisher in listened),
+        f"no node subscribed to {' and '.join(topics)}",
+        processes,
+        timeout,
+    )
 
 
 def _let_finish(run: LiveRun, player: BagPlayer, stop: threading.Event, seconds: float = 2.0) -> None:
