@@ -59,8 +59,6 @@ FAULTS = {
 NOT_YET = {
     31: "robovlms replay is not built yet",
     32: "robovlms replay is not built yet",
-    33: "robovlms replay is not built yet",
-    34: "robovlms replay is not built yet",
     38: "needs a full ROS installation; test/launch/test_vla_launch.py runs where launch_ros is installed",
 }
 

@@ -48,6 +48,25 @@ def test_what_runs_without_ros_never_imports_it(path: Path) -> None:
     }
 
 
+# The rest of replay/ plays bags into a graph.
+WITH_ROS = {"player.py", "live_run.py", "lock_step.py"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in files("replay") if path.name not in WITH_ROS], ids=lambda path: str(path.name)
+)
+def test_a_replay_never_imports_ros(path: Path) -> None:
+    names = imported(ast.parse(path.read_text(encoding="utf-8")))
+    assert not {name for name in names if name.split(".")[0] in ROS or name.startswith("robovlms_ros.ros")}
+    assert not names & {f"robovlms_ros.replay.{name.removesuffix('.py')}" for name in WITH_ROS}
+
+
+def test_a_replay_imports_neither_ros_nor_torch_before_a_model_is_loaded() -> None:
+    loaded = modules_after("import robovlms_ros.replay.replay, robovlms_ros.replay.comparison")
+    assert "rosbags" in loaded
+    assert not loaded & (ROS | {"torch", "transformers"})
+
+
 def modules_after(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -112,10 +112,13 @@ def against_golden(result: ReplayResult, golden: Golden, path: Path, tolerances:
     notes = []
     if golden.weights_sha256 != fresh.weights_sha256:
         notes.append(f"another model: {fresh.model_id} instead of {golden.model_id}")
-    for name in sorted(golden.parameters.keys() | fresh.parameters.keys()):
-        before, now = golden.parameters.get(name), fresh.parameters.get(name)
-        if _plain(before) != _plain(now):
+    for name in sorted(golden.parameters.keys() & fresh.parameters.keys()):
+        before, now = golden.parameters[name], fresh.parameters[name]
+        if before != now:
             notes.append(f"another parameter: {name} is {now} instead of {before}")
+    new = ", ".join(sorted(fresh.parameters.keys() - golden.parameters.keys()))
+    if new:
+        notes.append(f"parameters that the file does not know, at what they are here: {new}")
     for name in ("history_length", "inference_time"):
         if getattr(golden, name) != getattr(fresh, name):
             notes.append(f"another option: {name} is {getattr(fresh, name)} instead of {getattr(golden, name)}")
@@ -128,8 +131,3 @@ def against_golden(result: ReplayResult, golden: Golden, path: Path, tolerances:
         notes.append(f"other versions: {', '.join(changed)}")
     compared = compare(fresh.actions, golden.actions, str(path), tolerances)
     return replace(compared, notes=tuple(notes))
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no tuples."""
-    return list(value) if isinstance(value, tuple) else value

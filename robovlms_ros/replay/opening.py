@@ -52,7 +52,7 @@ def _open_damaged(path: Path, reason: str, problems: Problems) -> Iterator[Bag]:
                 except BagError as lost:
                     problems.input(f"damaged {file.name}", str(lost))
                     continue
-                problems.input(f"damaged {file.name}", f"{error}: its first {count} messages are replayed")
+                problems.input(f"damaged {file.name}", f"{error}: {count} messages of it could be read")
                 usable.append(saved)
         if not usable:
             raise BagError(f"{path}: nothing of it can be read: {reason}")

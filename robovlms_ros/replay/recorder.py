@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robovlms_ros.policy.decision import Action, Hold, Request
@@ -66,12 +67,18 @@ class Recorder:
     def held(self, hold: Hold, now_ns: int, max_age_ns: int) -> None:
         """Take that the controller was asked what to infer from and would not say."""
         self.holds[hold.value] += 1
-        if hold is Hold.STALE:
-            for camera, waiting in self._waiting.items():
-                old = [reference for reference in waiting if now_ns - reference.stamp_ns > max_age_ns]
-                for reference in old:
-                    self.dropped(reference, "stale image", now_ns)
-                self._waiting[camera] = [reference for reference in waiting if reference not in old]
+        if hold is not Hold.STALE:
+            return
+        for camera, waiting in self._waiting.items():
+            old = [reference for reference in waiting if now_ns - reference.stamp_ns > max_age_ns]
+            self._overtaken(old[:-1], now_ns)
+            for reference in old[-1:]:
+                self.dropped(reference, "stale image", now_ns)
+            self._waiting[camera] = [reference for reference in waiting if reference not in old]
+
+    def _overtaken(self, references: Sequence[ImageReference], now_ns: int) -> None:
+        for reference in references:
+            self.event(now_ns, "overtaken image", "", reference.topic, reference.number)
 
     def _used(self, request: Request, now_ns: int) -> dict[str, ImageReference]:
         """The images of ``request`` by camera; those before them were overtaken."""
@@ -80,9 +87,7 @@ class Recorder:
             assert isinstance(frame, BagFrame)
             used[camera] = frame.reference
             waiting = self._waiting.get(camera, [])
-            for reference in waiting:
-                if reference.stamp_ns < frame.stamp_ns:
-                    self.event(now_ns, "overtaken image", "", reference.topic, reference.number)
+            self._overtaken([each for each in waiting if each.stamp_ns < frame.stamp_ns], now_ns)
             self._waiting[camera] = [each for each in waiting if each.stamp_ns > frame.stamp_ns]
         return used
 

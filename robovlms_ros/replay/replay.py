@@ -107,7 +107,8 @@ def replay(
             topics={role: topic for role, topic in topics.items() if role != ACTION},
             action_topic=topics.get(ACTION, ""),
             instruction=options.instruction,
-            parameters=dict(values),
+            # As JSON has them.
+            parameters={name: list(v) if isinstance(v, tuple) else v for name, v in values.items()},
             history_length=options.history_length,
             inference_time=options.inference_time,
             start=options.start,
@@ -125,15 +126,16 @@ def replay(
     )
 
 
-def _span(bag: Bag, options: ReplayOptions) -> tuple[int, int]:
-    """When the replay begins and ends."""
+def _span(bag: Bag, options: ReplayOptions) -> tuple[int, int | None]:
+    """When the replay begins, and ends if that is before the end of the bag."""
     contents = bag.contents
     start_ns = contents.start_ns + round(options.start * NANOSECONDS)
     if start_ns > contents.end_ns:
         length = (contents.end_ns - contents.start_ns) / NANOSECONDS
         raise ReplayError(f"--start {options.start:g} is after the end of the bag, which is {length:.1f} s long")
-    end_ns = start_ns + round(options.duration * NANOSECONDS) if options.duration else contents.end_ns
-    return start_ns, min(end_ns, contents.end_ns)
+    # Where a bag ends is what its metadata say; its messages count.
+    end_ns = start_ns + round(options.duration * NANOSECONDS) if options.duration else None
+    return start_ns, end_ns
 
 
 def _play(
@@ -141,7 +143,7 @@ def _play(
     feed: Feed,
     runtime: ReplayRuntime,
     options: ReplayOptions,
-    span: tuple[int, int],
+    span: tuple[int, int | None],
     topics: set[str],
     problems: Problems,
     progress: Callable[[int, int], None],
@@ -153,7 +155,7 @@ def _play(
         runtime.say(options.instruction)
     try:
         for done, message in enumerate(bag.messages(topics), 1):
-            if message.time_ns > end_ns:
+            if end_ns is not None and message.time_ns > end_ns:
                 break
             if message.time_ns < start_ns:
                 feed.before(message)
@@ -162,8 +164,7 @@ def _play(
             progress(done, total)
     except BagError as error:
         problems.input("damaged", f"{error}: what follows is lost")
-        end_ns = runtime.now_ns
-    runtime.finish(end_ns)
+    runtime.finish(min(bag.contents.end_ns, bag.contents.end_ns if end_ns is None else end_ns))
 
 
 def _bag_info(path: Path, contents: BagContents, digest: str, problems: Problems) -> BagInfo:

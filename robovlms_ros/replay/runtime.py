@@ -92,11 +92,12 @@ class ReplayRuntime:
         self._align_timers()
 
     def finish(self, end_ns: int) -> None:
-        """Let the bag's time run out; an inference that still runs is waited for."""
+        """Let the bag's time run out; what is being inferred then, and an image that waits for it, is answered."""
         self.advance(max(end_ns, self._now))
-        if self._running is not None and not self.gave_up:
+        while self._running is not None and not self.gave_up:
             self._now = self._done_ns(self._running)
             self._complete(self._running)
+            self._infer_if_woken()
 
     def _run_until(self, until_ns: int) -> None:
         while not self.gave_up and not (self._running is None and self.controller.resting):

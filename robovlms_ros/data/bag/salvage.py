@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from robovlms_ros.data.bag.file import BagError
 
 # A record that claims to be longer is damage, not data: chunks are a few megabytes, images below this.
 LONGEST_RECORD = 1 << 29
+# Rows that are tried one by one behind a damaged page.
+LONGEST_GAP = 100_000
 _TABLES = ("schema", "metadata", "topics", "message_definitions", "messages")
 
 
 def salvage(file: Path, folder: Path) -> tuple[Path, int]:
-    """Write what can be read of an .mcap or .db3 file, from its beginning on, to a file of its name in ``folder``.
+    """Write what can be read of an .mcap or .db3 file to a file of its name in ``folder``.
 
+    Of an .mcap that is all before the damage; of a .db3 what stands behind it, too.
     Returns that file and the number of messages in it. Raises `BagError` where there are none.
     """
     target = folder / file.name
@@ -69,18 +74,48 @@ def _salvage_sqlite(file: Path, target: Path) -> int:
         closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro&immutable=1", uri=True)) as source,
         closing(sqlite3.connect(target)) as sink,
     ):
+        # Without it SQLite reads nothing of a file that is shorter than its header says.
+        source.execute("PRAGMA writable_schema = ON")
         found = source.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
         tables = {name: sql for name, sql in found if name in _TABLES}
-        for name in _TABLES:
-            if name not in tables:
-                continue
+        for name in (name for name in _TABLES if name in tables):
             sink.execute(tables[name])
-            try:
-                # In the order of their numbers, which is that of the file: an index may be what is lost.
-                for row in source.execute(f"SELECT * FROM {name} NOT INDEXED ORDER BY rowid"):
+            for row in _rows(source, name):
+                with suppress(sqlite3.IntegrityError):  # a row of a page that is no longer what it was
                     sink.execute(f"INSERT INTO {name} VALUES ({','.join('?' * len(row))})", row)
                     count += name == "messages"
-            except sqlite3.DatabaseError:
-                continue
         sink.commit()
     return count
+
+
+def _rows(source: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
+    """The rows that can be read, in the order of their numbers: the index by time may be what is lost."""
+    last = 0
+    while True:
+        try:
+            for number, *row in source.execute(
+                f"SELECT rowid, * FROM {table} NOT INDEXED WHERE rowid > ? ORDER BY rowid", (last,)
+            ):
+                yield tuple(row)
+                last = number
+            return
+        except sqlite3.DatabaseError:
+            found = _beyond_damage(source, table, last)
+        if found is None:
+            return
+        last, behind = found
+        yield behind
+
+
+def _beyond_damage(source: sqlite3.Connection, table: str, last: int) -> tuple[int, tuple[Any, ...]] | None:
+    """The next row after number ``last`` that can be read, with its number."""
+    try:
+        (newest,) = source.execute(f"SELECT max(rowid) FROM {table} NOT INDEXED").fetchone()
+    except sqlite3.DatabaseError:
+        return None
+    for number in range(last + 1, min(newest or 0, last + LONGEST_GAP) + 1):
+        with suppress(sqlite3.DatabaseError):
+            row = source.execute(f"SELECT * FROM {table} NOT INDEXED WHERE rowid = ?", (number,)).fetchone()
+            if row is not None:
+                return number, tuple(row)
+    return None
