@@ -151,16 +151,16 @@ class ClosedLoop:
     ) -> EpisodeResult:
         """The episode of ``seed``, from beginning to end; see `TabletopEnvironment.reset`.
 
-        ``watch`` is shown the first view and the one after each step.
+        ``watch`` is called with every view that is acted on, before the action.
+
         With an ``instruction`` that is empty, on which no node would act, the policy acts and is told nothing.
         """
         view = self.robot.reset(seed, task, instruction)
         environment = self.robot.environment
         episode = _Episode(self._policy, self._settings, environment.instruction)
-        watch(view)
         while not self.robot.finished:
-            view = self.robot.step(episode.command(view))
             watch(view)
+            view = self.robot.step(episode.command(view))
         return EpisodeResult(
             seed=seed,
             task=environment.task,

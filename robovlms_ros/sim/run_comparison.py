@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robovlms_ros.sim.closed_loop import ClosedLoop, LoopPolicy, LoopSettings
 from robovlms_ros.sim.environment import TabletopEnvironment
@@ -27,17 +28,22 @@ def differences(
 
 
 def _difference(episode: EpisodeRecord, loop: ClosedLoop) -> str:
-    views: list[RobotView] = []
+    seen: list[Mapping[str, NDArray[np.uint8] | None]] = []
+
+    def watch(view: RobotView) -> None:
+        seen.append(view.images)
+
     task = draw_task(episode.family, episode.seed)
-    again = loop.run(episode.seed, task, episode.instruction, views.append)
+    again = loop.run(episode.seed, task, episode.instruction, watch)
+    seen.append(loop.robot.environment.observe().images)
     over_topics, alone = _outcome(episode.succeeded, episode.steps), _outcome(again.succeeded, again.steps)
     if over_topics != alone:
         return f"{over_topics}, in one process {alone}"
-    if len(views) != len(episode.frames):
-        return f"{len(episode.frames)} images of {len(views)} were seen"
-    for step, (view, frame) in enumerate(zip(views, episode.frames, strict=True)):
+    if len(seen) != len(episode.frames):
+        return f"{len(episode.frames)} images of {len(seen)} were seen"
+    for step, (images, frame) in enumerate(zip(seen, episode.frames, strict=True)):
         for camera, image in frame.items():
-            drawn = view.images[camera]
+            drawn = images[camera]
             if drawn is None or not np.array_equal(image, drawn):
                 return f"the images of camera {camera!r} differ after {step} steps"
     return ""
