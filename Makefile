@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 in_env := source scripts/env.sh &&
 
-.PHONY: help setup demo demo-replay test lint format bench bench-all bench-data bench-memory bench-node soak clean
+.PHONY: help setup demo demo-replay test lint format bench bench-all bench-data bench-memory bench-node bench-train soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ bench-data: setup ## speed and memory of reading shuffled windows from a dataset
 
 bench-memory: setup ## memory of packing and loading a full-size model (30 GB of disk)
 	@$(in_env) robovlms bench memory --scale $(or $(SCALE),full)
+
+bench-train: setup ## the training loop beside a plain one in torch, and what kept features gain (some minutes)
+	@$(in_env) python bench/training.py --scale $(or $(SCALE),eighth)
 
 clean: ## remove the environment and everything built
 	rm -rf .venv* build* install* log* .setup*.log demo_out *.egg-info

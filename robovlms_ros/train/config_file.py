@@ -28,6 +28,11 @@ _Loader.add_implicit_resolver(
 )
 
 
+def parse_yaml(text: str) -> Any:
+    """What ``text`` says, as safe YAML. Raises `yaml.YAMLError`."""
+    return _Loader(text).get_single_data()
+
+
 def read_training_config(path: Path, settings: Sequence[str] = ()) -> TrainingConfig:
     """The configuration in ``path`` with ``settings``, each ``section.key=value``, laid over it.
 
@@ -38,7 +43,7 @@ def read_training_config(path: Path, settings: Sequence[str] = ()) -> TrainingCo
     if not path.is_file():
         raise ConfigError(f"training configuration {path} does not exist; config/train has examples")
     try:
-        content = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"training configuration {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
@@ -72,7 +77,7 @@ def _set(content: dict[str, Any], setting: str) -> None:
     if not equals or not all(parts):
         raise ConfigError(f"--set {setting!r}: write it as section.key=value, for example optim.batch_size=8")
     try:
-        value = _Loader(text).get_single_data() if text else ""
+        value = parse_yaml(text) if text else ""
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {setting!r}: the value is not valid YAML: {error}") from error
     section: Any = content

@@ -128,7 +128,9 @@ class RunReporter(Reporter):
             *(TimeElapsedColumn(), TimeRemainingColumn()),
         )
         self._last = last
-        with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
+        watched = self._console.is_terminal
+        # Drawing takes time from the thread that trains.
+        with Progress(*columns, console=self._console, disable=not watched, refresh_per_second=2) as progress:
             self._progress, self._task = progress, progress.add_task("", total=last, completed=first, shown="")
             try:
                 yield

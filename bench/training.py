@@ -1,0 +1,278 @@
+"""What the training loop costs beside a plain one in torch, and what kept features gain.
+
+    python bench/training.py                 # Kosmos-2 in its proportions, an eighth as wide and half as deep
+    python bench/training.py --scale tiny    # to try the script
+
+Every side has a network of its own with the same weights and takes the same optimiser steps, in turns of some
+steps: the plain loop, the one compared with it, and the plain loop once more, which shows the noise (A/A). At the
+end their weights are compared; the exit status is 1 if these differ by more than float32 rounding.
+
+The plain loop is a DataLoader, forward, backward, clipping and AdamW, and logs nothing. Ours has everything on:
+means over all targets, the check for divergence, the schedule, metrics.jsonl, TensorBoard and the progress bar.
+Images are read in the process itself (``workers: 0``), so that its processor time is all of it.
+"""
+
+# ruff: noqa: T201  a benchmark prints
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from robovlms_ros.bench.machine import Load, in_words, machine
+from robovlms_ros.bench.timing import Timing
+from robovlms_ros.data.convert import convert
+from robovlms_ros.data.episodes import ArrayEpisode, MemorySource
+from robovlms_ros.data.folder.format import Origin
+from robovlms_ros.model.untrained import write_untrained
+from robovlms_ros.policy.preprocess import ImagePreprocessor
+from robovlms_ros.replay.footage import load_footage
+from robovlms_ros.train.config_file import parse_training_config
+from robovlms_ros.train.engine import make_accelerator
+from robovlms_ros.train.feature_filling import choose_level, keep_features
+from robovlms_ros.train.loop import TrainingLoop
+from robovlms_ros.train.model_source import load_model
+from robovlms_ros.train.network import TrainingNetwork
+from robovlms_ros.train.order import BatchSampler
+from robovlms_ros.train.plan import TrainingPlan, make_plan
+from robovlms_ros.train.reporting import MetricsFile, RunReporter
+from robovlms_ros.train.window_dataset import WindowDataset
+
+HEADER = (
+    "| | plain, s/step | here, s/step | throughput here / plain: CPU, least | median | wall, median | A/A | "
+    "largest difference |\n|---|---|---|---|---|---|---|---|"
+)
+EPISODES, STEPS = 8, 24
+# Of weights, after all steps: sums in float32 in another order.
+ROUNDING = 1e-5
+# Width and depth of the language model and of the image encoder, image side.
+SCALES = {"eighth": (256, 1024, 12, 128, 512, 12, 224), "tiny": (64, 128, 2, 32, 64, 2, 28)}
+
+
+def write_dataset(folder: Path) -> Path:
+    """Cuts from a photograph as episodes of the profile ``calvin``, 224x224, JPEG."""
+    photograph = load_footage().frames[0]
+    random = np.random.default_rng(0)
+    episodes = []
+    for number in range(EPISODES):
+        corners = random.integers(0, min(photograph.shape[:2]) - 224, (STEPS, 2))
+        images = np.stack([photograph[y : y + 224, x : x + 224] for y, x in corners])
+        actions = random.uniform(-0.01, 0.01, (STEPS, 7))
+        actions[:, 6] = random.integers(0, 2, STEPS)
+        episodes.append(ArrayEpisode(str(number), "pick up the red block", 1 / 30, actions, {"static": images}))
+    source = MemorySource("bench", episodes, "rpy", "world")
+    convert(source, folder, Origin(importer="bench", path="memory"))
+    return folder
+
+
+def write_model(folder: Path, scale: str) -> dict[str, str]:
+    """A Kosmos-2 with random weights; the section ``model`` of a run that starts from it."""
+    width, inner, layers, vision_width, vision_inner, vision_layers, side = SCALES[scale]
+    made = write_untrained(folder, window=2, chunk=10, image_size=side)
+    path = folder / "vlm" / "config.json"
+    content = json.loads(path.read_text())
+    content["text_config"] |= {"embed_dim": width, "ffn_dim": inner, "layers": layers}
+    content["vision_config"] |= {
+        "hidden_size": vision_width,
+        "intermediate_size": vision_inner,
+        "num_hidden_layers": vision_layers,
+    }
+    content["latent_query_num"] = 64
+    path.write_text(json.dumps(content))
+    return {"config": str(made.config)}
+
+
+class Setting:
+    """One configuration: its plan, and networks with the same weights."""
+
+    def __init__(self, folder: Path, model: Mapping[str, Any], data: Path, setup: Mapping[str, Any]) -> None:
+        self.config = parse_training_config(
+            {
+                "output": str(folder / "run"),
+                "robot": "calvin",
+                "model": {**model, "overrides": {"train_setup": {"load_vl_param": False, **setup}}},
+                "data": {"train": str(data), "workers": 0},
+                "optim": {"steps": 1000, "batch_size": 2, "learning_rate": 1e-4, "dropout": False},
+            }
+        )
+        self.plan: TrainingPlan = make_plan(self.config, folder / "scratch")
+        self.accelerator = make_accelerator("float32", 1, self.plan.loop.clip)
+        vla = load_model(self.plan.source, 0)
+        preprocess = ImagePreprocessor(vla.config.image_size, vla.image_mean, vla.image_std)
+        self._network = TrainingNetwork(vla, preprocess, self.plan.loss, dropout=False).train()
+
+    def network(self) -> TrainingNetwork:
+        """One more, with the same weights."""
+        return copy.deepcopy(self._network)
+
+    def keep(self, network: TrainingNetwork, folder: Path) -> WindowDataset:
+        """The windows with kept features, which ``network`` then takes."""
+        images = int(self.plan.train.table.starts[-1])
+        level = choose_level(self.config, network.vla, images)
+        assert level is not None
+        dataset = copy.copy(self.plan.train)
+        began = time.perf_counter()
+        dataset.features = keep_features(
+            self.accelerator, network.vla, level, dataset, network.preprocess, folder, "float32"
+        )
+        network.kept = level[0]
+        seconds = time.perf_counter() - began
+        print(f"\n{images} images encoded once ({level[0]}) in {seconds:.1f} s\n", file=sys.stderr)
+        return dataset
+
+
+class Side:
+    """A network that takes optimiser steps, and how long they took."""
+
+    def __init__(self, setting: Setting, network: TrainingNetwork, dataset: WindowDataset | None = None) -> None:
+        self.network, self.plan = network, setting.plan
+        self.dataset = dataset or setting.plan.train
+        self.timing = Timing([], [])
+        self.done = 0
+        trained = [weight for weight in network.parameters() if weight.requires_grad]
+        self.optimizer: Any = torch.optim.AdamW(
+            trained, lr=self.plan.loop.learning_rate, weight_decay=self.plan.weight_decay
+        )
+
+    def turn(self, steps: int) -> None:
+        """Take the next ``steps`` steps."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.take(self.done, self.done + steps)
+        self.timing.cpu.append((time.process_time() - cpu) / steps)
+        self.timing.wall.append((time.perf_counter() - wall) / steps)
+        self.done += steps
+
+    def take(self, first: int, last: int) -> None:
+        """A plain loop."""
+        keys = BatchSampler(self.plan.order, first, last)
+        weights = [weight for weight in self.network.parameters() if weight.requires_grad]
+        for batch in DataLoader(self.dataset, batch_sampler=keys, collate_fn=self.plan.collate):
+            loss = self.network(batch)["loss"]
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights, self.plan.loop.clip)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+
+class NoHooks:
+    """Nothing is measured on held-out episodes and nothing is saved."""
+
+    def validate(self, step: int) -> Mapping[str, float]:
+        """See `robovlms_ros.train.loop.Hooks`."""
+        return {}
+
+    def save(self, step: int, metrics: Mapping[str, float], last: bool) -> None:
+        """See `robovlms_ros.train.loop.Hooks`."""
+
+
+class OurSide(Side):
+    """The loop of ``robovlms train``, with its logs."""
+
+    def __init__(
+        self, setting: Setting, network: TrainingNetwork, folder: Path, dataset: WindowDataset | None = None
+    ) -> None:
+        super().__init__(setting, network, dataset)
+        self._accelerator = setting.accelerator
+        self._prepared, self._optimizer = self._accelerator.prepare(network, self.optimizer)
+        folder.mkdir(parents=True)
+        # A terminal that somebody looks at, but for the looking.
+        console = Console(file=io.StringIO(), force_terminal=True)
+        self._reporter = RunReporter(MetricsFile(folder / "metrics.jsonl"), folder / "tensorboard", console)
+
+    def take(self, first: int, last: int) -> None:
+        """The loop, from ``first`` on."""
+        plan = self.plan
+        loop = TrainingLoop(
+            *(self._accelerator, self._prepared, self._optimizer, self.dataset, plan.collate, plan.order),
+            replace(plan.loop, steps=last),
+            NoHooks(),
+            self._reporter,
+        )
+        loop.run(first)
+
+
+def difference(one: TrainingNetwork, other: TrainingNetwork) -> float:
+    """The largest one between their trained weights."""
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return max(float((a - b).detach().abs().max()) for a, b in pairs if a.requires_grad)
+
+
+def compare(name: str, plain: Side, here: Side, again: Side, rounds: int, steps: int) -> bool:
+    """Take turns, print a row; whether all ended with the same weights."""
+    for side in (plain, here, again):
+        side.turn(1)
+        side.timing = Timing([], [])
+    for _ in range(rounds):
+        for side in (plain, here, again):
+            side.turn(steps)
+    first, second, third = plain.timing, here.timing, again.timing
+    largest = difference(plain.network, here.network)
+    print(
+        f"| {name} | {min(first.cpu):.3f} | {min(second.cpu):.3f} | {min(first.cpu) / min(second.cpu):.3f} | "
+        f"{median(first.cpu) / median(second.cpu):.3f} | {median(first.wall) / median(second.wall):.3f} | "
+        f"{min(first.cpu) / min(third.cpu):.3f} | {largest:.1e} |",
+        flush=True,
+    )
+    if largest > ROUNDING:
+        print(f"{name}: the weights differ by {largest:.1e}, allowed is {ROUNDING:.0e}", file=sys.stderr)
+    return largest <= ROUNDING
+
+
+SETUPS: Mapping[str, Mapping[str, Any]] = {
+    "kept features, image encoder frozen": {},
+    "kept features, backbone frozen": {"freeze_backbone": True},
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; 0 if the weights agree."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=tuple(SCALES), default="eighth")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=10, help="optimiser steps of a turn; one line of log per 10")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    agree, load = [], Load()
+    with tempfile.TemporaryDirectory(prefix="robovlms_bench_") as scratch:
+        folder = Path(scratch)
+        data, model = write_dataset(folder / "data"), write_model(folder / "model", options.scale)
+        print(
+            f"{in_words(machine())}; one thread, Kosmos-2 with an LSTM head, scale: {options.scale}\n\n{HEADER}",
+            flush=True,
+        )
+        whole = Setting(folder / "whole", model, data, {"train_vision": True})
+        sides = (
+            Side(whole, whole.network()),
+            OurSide(whole, whole.network(), folder / "logs"),
+            Side(whole, whole.network()),
+        )
+        agree.append(compare("the loop, everything trained", *sides, options.rounds, options.steps))
+        for number, (name, setup) in enumerate(SETUPS.items()):
+            setting = Setting(folder / str(number), model, data, setup)
+            network = setting.network()
+            dataset = setting.keep(network, folder / f"features{number}")
+            plain, again = Side(setting, setting.network()), Side(setting, setting.network())
+            agree.append(
+                compare(name, plain, Side(setting, network, dataset), again, options.rounds, options.steps)
+            )
+    print(f"\nOther processes kept {load.others():.1f} cores busy meanwhile.")
+    return 0 if all(agree) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
