@@ -14,6 +14,7 @@ from robovlms_ros.cli.pack import pack
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.model.checkpoint import read_checkpoint
 from robovlms_ros.policy import Observation, VLAPolicy
+from robovlms_ros.policy.untrained import make_untrained
 from robovlms_ros.train.checkpoints import CheckpointError
 from robovlms_ros.train.export import exported, trained_model
 from robovlms_ros.train.run_folder import RunFolder
@@ -91,3 +92,27 @@ def test_checkpoints_differ_and_one_that_is_not_there_is_named(run: Path) -> Non
     assert not torch.equal(features(trained_model(run, "3")), features(trained_model(run, "6")))
     with pytest.raises(CheckpointError, match="no checkpoint '5'; it has 3, 6"):
         trained_model(run, "5")
+
+
+def test_heads_trained_on_one_frozen_backbone_are_packed_beside_each_other(tmp_path: Path) -> None:
+    make_untrained(tmp_path / "base", window=2, chunk=2, image_size=28)
+    frozen = {"freeze_backbone": True}
+    sections = {
+        "cups": {"overrides": {"train_setup": frozen}},
+        "drawers": {"overrides": {"train_setup": frozen, "act_head": {"type": "FCDecoder"}}, "new_head": True},
+    }
+    for name, section in sections.items():
+        model = {"untrained": None, "packed": str(tmp_path / "base"), "new_head": False, "overrides": {}}
+        run_quietly(make_config(tmp_path / name, model=model | section, optim={"steps": 1}))
+    pack(
+        *(tmp_path / "cups", tmp_path / "model", None, None, None, "float32", "last"),
+        [f"drawers={tmp_path / 'drawers'}"],
+        False,
+    )
+    image = make_source(1, 2).episodes[0].image("static", 0)
+    chunks = []
+    for head in ("", "drawers"):
+        policy = VLAPolicy.load(tmp_path / "model", policy_head=head)
+        chunks.append(policy.session().step(Observation({"static": image}, "open the drawer")).normalized)
+    assert policy.card["available_heads"] == ["LSTMDecoder", "drawers"]
+    assert not np.allclose(chunks[0], chunks[1], atol=1e-3)
