@@ -3,12 +3,13 @@
     python bench/training.py                 # Kosmos-2 in its proportions, an eighth as wide and half as deep
     python bench/training.py --scale tiny    # to try the script
 
-Every side has a network of its own with the same weights and takes the same optimiser steps, in turns of some
-steps: the plain loop, the one compared with it, and the plain loop once more, which shows the noise (A/A). At the
-end their weights are compared; the exit status is 1 if these differ by more than float32 rounding.
+Every side has a network of its own with the same weights and takes the same optimiser steps, one in turn: the
+plain loop, what is compared with it, and the plain loop once more, which shows the noise (A/A). At the end their
+weights are compared; the exit status is 1 if these differ by more than float32 rounding.
 
 The plain loop is a DataLoader, forward, backward, clipping and AdamW, and logs nothing. Ours has everything on:
-means over all targets, the check for divergence, the schedule, metrics.jsonl, TensorBoard and the progress bar.
+means over all targets, the check for divergence, the schedule, the progress bar, and for every single step a line
+in metrics.jsonl and TensorBoard.
 Images are read in the process itself (``workers: 0``), so that its processor time is all of it.
 """
 
@@ -23,7 +24,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -54,8 +56,8 @@ from robovlms_ros.train.reporting import MetricsFile, RunReporter
 from robovlms_ros.train.window_dataset import WindowDataset
 
 HEADER = (
-    "| | plain, s/step | here, s/step | throughput here / plain: CPU, least | median | wall, median | A/A | "
-    "largest difference |\n|---|---|---|---|---|---|---|---|"
+    "| | plain, CPU s/step | here | throughput here / plain: CPU, least | median | wall, median "
+    "| A/A: least, median | largest difference |\n|---|---|---|---|---|---|---|---|"
 )
 EPISODES, STEPS = 8, 24
 # Of weights, after all steps: sums in float32 in another order.
@@ -137,29 +139,21 @@ class Setting:
 
 
 class Side:
-    """A network that takes optimiser steps, and how long they took."""
+    """A network that takes optimiser steps by a plain loop, and how long each took."""
 
     def __init__(self, setting: Setting, network: TrainingNetwork, dataset: WindowDataset | None = None) -> None:
         self.network, self.plan = network, setting.plan
         self.dataset = dataset or setting.plan.train
-        self.timing = Timing([], [])
-        self.done = 0
+        self.timing = Timing()
         trained = [weight for weight in network.parameters() if weight.requires_grad]
         self.optimizer: Any = torch.optim.AdamW(
             trained, lr=self.plan.loop.learning_rate, weight_decay=self.plan.weight_decay
         )
+        self._steps = self.steps()
 
-    def turn(self, steps: int) -> None:
-        """Take the next ``steps`` steps."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        self.take(self.done, self.done + steps)
-        self.timing.cpu.append((time.process_time() - cpu) / steps)
-        self.timing.wall.append((time.perf_counter() - wall) / steps)
-        self.done += steps
-
-    def take(self, first: int, last: int) -> None:
-        """A plain loop."""
-        keys = BatchSampler(self.plan.order, first, last)
+    def steps(self) -> Iterator[None]:
+        """Take a step each time it is asked for the next."""
+        keys = BatchSampler(self.plan.order, 0, self.plan.loop.steps)
         weights = [weight for weight in self.network.parameters() if weight.requires_grad]
         for batch in DataLoader(self.dataset, batch_sampler=keys, collate_fn=self.plan.collate):
             loss = self.network(batch)["loss"]
@@ -167,6 +161,36 @@ class Side:
             torch.nn.utils.clip_grad_norm_(weights, self.plan.loop.clip)
             self.optimizer.step()
             self.optimizer.zero_grad()
+            yield
+
+    def step(self) -> None:
+        """The next one."""
+        with self.timed():
+            next(self._steps)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Around a step."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.timing.cpu.append(time.process_time() - cpu)
+        self.timing.wall.append(time.perf_counter() - wall)
+
+
+class Taking(RunReporter):
+    """The reporter of a run, which hands over to the other sides when a step is done."""
+
+    def __init__(self, folder: Path, done: Callable[[], None]) -> None:
+        folder.mkdir(parents=True)
+        # A terminal that somebody looks at, but for the looking.
+        console = Console(file=io.StringIO(), force_terminal=True)
+        super().__init__(MetricsFile(folder / "metrics.jsonl"), folder / "tensorboard", console)
+        self._done = done
+
+    def advance(self, step: int) -> None:
+        """See `Reporter.advance`."""
+        super().advance(step)
+        self._done()
 
 
 class NoHooks:
@@ -181,29 +205,31 @@ class NoHooks:
 
 
 class OurSide(Side):
-    """The loop of ``robovlms train``, with its logs."""
+    """The loop of ``robovlms train``, with a line of log for every step."""
 
-    def __init__(
-        self, setting: Setting, network: TrainingNetwork, folder: Path, dataset: WindowDataset | None = None
-    ) -> None:
-        super().__init__(setting, network, dataset)
-        self._accelerator = setting.accelerator
+    def __init__(self, setting: Setting, network: TrainingNetwork, folder: Path) -> None:
+        super().__init__(setting, network)
+        self._accelerator, self._folder = setting.accelerator, folder
         self._prepared, self._optimizer = self._accelerator.prepare(network, self.optimizer)
-        folder.mkdir(parents=True)
-        # A terminal that somebody looks at, but for the looking.
-        console = Console(file=io.StringIO(), force_terminal=True)
-        self._reporter = RunReporter(MetricsFile(folder / "metrics.jsonl"), folder / "tensorboard", console)
 
-    def take(self, first: int, last: int) -> None:
-        """The loop, from ``first`` on."""
-        plan = self.plan
-        loop = TrainingLoop(
+    def run(self, steps: int, others: Callable[[], None]) -> None:
+        """Take ``steps`` steps, the other sides one after each."""
+        plan, clock = self.plan, self.timed()
+        clock.__enter__()
+
+        def done() -> None:
+            nonlocal clock
+            clock.__exit__(None, None, None)
+            others()
+            clock = self.timed()
+            clock.__enter__()
+
+        TrainingLoop(
             *(self._accelerator, self._prepared, self._optimizer, self.dataset, plan.collate, plan.order),
-            replace(plan.loop, steps=last),
+            replace(plan.loop, steps=steps, log_every=1),
             NoHooks(),
-            self._reporter,
-        )
-        loop.run(first)
+            Taking(self._folder, done),
+        ).run()
 
 
 def difference(one: TrainingNetwork, other: TrainingNetwork) -> float:
@@ -212,20 +238,21 @@ def difference(one: TrainingNetwork, other: TrainingNetwork) -> float:
     return max(float((a - b).detach().abs().max()) for a, b in pairs if a.requires_grad)
 
 
-def compare(name: str, plain: Side, here: Side, again: Side, rounds: int, steps: int) -> bool:
-    """Take turns, print a row; whether all ended with the same weights."""
-    for side in (plain, here, again):
-        side.turn(1)
-        side.timing = Timing([], [])
-    for _ in range(rounds):
-        for side in (plain, here, again):
-            side.turn(steps)
-    first, second, third = plain.timing, here.timing, again.timing
+def compare(name: str, plain: Side, here: Side, again: Side, steps: int) -> bool:
+    """Take turns, print a row; whether all ended with the same weights. The first step is not counted."""
+    if isinstance(here, OurSide):
+        here.run(steps + 1, lambda: (plain.step(), again.step()))
+    else:
+        for _ in range(steps + 1):
+            for side in (plain, here, again):
+                side.step()
+    first, second, third = (Timing(s.timing.cpu[1:], s.timing.wall[1:]) for s in (plain, here, again))
     largest = difference(plain.network, here.network)
     print(
-        f"| {name} | {min(first.cpu):.3f} | {min(second.cpu):.3f} | {min(first.cpu) / min(second.cpu):.3f} | "
+        f"| {name} | {median(first.cpu):.3f} | {median(second.cpu):.3f} | {min(first.cpu) / min(second.cpu):.3f} "
+        "| "
         f"{median(first.cpu) / median(second.cpu):.3f} | {median(first.wall) / median(second.wall):.3f} | "
-        f"{min(first.cpu) / min(third.cpu):.3f} | {largest:.1e} |",
+        f"{min(first.cpu) / min(third.cpu):.3f}, {median(first.cpu) / median(third.cpu):.3f} | {largest:.1e} |",
         flush=True,
     )
     if largest > ROUNDING:
@@ -243,8 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the table; 0 if the weights agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=tuple(SCALES), default="eighth")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10, help="optimiser steps of a turn; one line of log per 10")
+    parser.add_argument("--steps", type=int, default=20, help="optimiser steps of every side")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     agree, load = [], Load()
@@ -261,15 +287,13 @@ def main(arguments: list[str] | None = None) -> int:
             OurSide(whole, whole.network(), folder / "logs"),
             Side(whole, whole.network()),
         )
-        agree.append(compare("the loop, everything trained", *sides, options.rounds, options.steps))
+        agree.append(compare("the loop, everything trained", *sides, options.steps))
         for number, (name, setup) in enumerate(SETUPS.items()):
             setting = Setting(folder / str(number), model, data, setup)
             network = setting.network()
             dataset = setting.keep(network, folder / f"features{number}")
             plain, again = Side(setting, setting.network()), Side(setting, setting.network())
-            agree.append(
-                compare(name, plain, Side(setting, network, dataset), again, options.rounds, options.steps)
-            )
+            agree.append(compare(name, plain, Side(setting, network, dataset), again, options.steps))
     print(f"\nOther processes kept {load.others():.1f} cores busy meanwhile.")
     return 0 if all(agree) else 1
 
