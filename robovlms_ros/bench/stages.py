@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from robovlms_ros.bench.models import INSTRUCTION, camera_image, make_model
 from robovlms_ros.bench.table import Cell, Table
+from robovlms_ros.bench.timing import Timing
 from robovlms_ros.data.images import decode, encode
 from robovlms_ros.policy.preprocess import ImagePreprocessor, Mode
 from robovlms_ros.policy.robot_profile import load_profile
 from robovlms_ros.policy.types import ActionChunk, Observation
 from robovlms_ros.policy.vla_policy import VLAPolicy
 
-COLUMNS = ("stage", "p50, ms", "p95, ms", "least, ms", "share of a step")
+Result = TypeVar("Result")
+COLUMNS = ("stage", "p50, ms", "p95, ms", "least, ms", "CPU, ms, least", "share of a step")
 # Stages that are milliseconds or less are measured so many times as often as whole steps.
 CHEAP = 10
 # As the session calls them.
@@ -34,7 +36,8 @@ MODEL_STAGES = {
 NOTES = (
     "Images of 640x480. *session.step* is what runs in the inference thread behind decoding; its parts, as the "
     "session itself measures them, have the share of its median behind them.",
-    "*session.step, again* repeats the row above it in the same rounds: what differs is noise.",
+    "*session.step, again* repeats the row above it in the same rounds: what differs is noise. *CPU* is the "
+    "time that this process computed, on all threads: other processes on the machine lengthen it least.",
 )
 
 
@@ -100,22 +103,20 @@ def _steps(policy: VLAPolicy, images: dict[str, NDArray[np.uint8]], repeats: int
     session = policy.session()
     observation = Observation(dict(images), INSTRUCTION)
     session.step(observation)
-    whole: tuple[list[float], list[float]] = ([], [])
-    parts: dict[str, list[float]] = {name: [] for name in MODEL_STAGES}
+    whole = Timing(), Timing()
+    parts = {name: Timing() for name in MODEL_STAGES}
     for _ in range(repeats):
-        for times in whole:
-            started = time.perf_counter()
-            chunk = session.step(observation)
-            times.append(time.perf_counter() - started)
-            for name in parts:
-                parts[name].append(chunk.timings[name])
-    middle = float(np.median(whole[0]))
+        for timing in whole:
+            chunk = _timed(lambda: session.step(observation), timing)
+            for name, part in parts.items():
+                part.wall.append(chunk.timings[name])
+    middle = float(np.median(whole[0].wall))
     rows: list[tuple[Cell, ...]] = [
         ("session.step", *_spread(whole[0]), "100%"),
-        ("session.step, again (A/A)", *_spread(whole[1]), f"{np.median(whole[1]) / middle:.0%}"),
+        ("session.step, again (A/A)", *_spread(whole[1]), f"{np.median(whole[1].wall) / middle:.0%}"),
     ]
     for name, label in MODEL_STAGES.items():
-        rows.append((f"- {label}", *_spread(parts[name]), f"{np.median(parts[name]) / middle:.1%}"))
+        rows.append((f"- {label}", *_spread(parts[name]), f"{np.median(parts[name].wall) / middle:.1%}"))
     model = policy.model
     with torch.inference_mode():
         fresh = _times(lambda: model.embed_text(model.encode_text(INSTRUCTION)), repeats)
@@ -132,7 +133,7 @@ def _behind(policy: VLAPolicy, images: dict[str, NDArray[np.uint8]], repeats: in
     normalized = np.zeros((length, 7), np.float32)
     controller = Controller(policy.session, profile, list(images), ControlSettings())
     controller.set_instruction(INSTRUCTION, 1)
-    times, action = [], None
+    timing, action = Timing(), None
     for number in range(1, repeats + 1):
         now = number * controller.step_ns
         for camera, image in images.items():
@@ -141,11 +142,9 @@ def _behind(policy: VLAPolicy, images: dict[str, NDArray[np.uint8]], repeats: in
         if not isinstance(request, Request):
             raise RuntimeError(f"the controller holds: {request}")
         chunk = ActionChunk(normalized, profile.denormalize(normalized))
-        started = time.perf_counter()
-        action = controller.commit(request, chunk, now)
-        times.append(time.perf_counter() - started)
+        action = _timed(partial(controller.commit, request, chunk, now), timing)
     assert isinstance(action, Action)
-    rows: list[tuple[Cell, ...]] = [("limits, numbering (controller.commit)", *_spread(times), None)]
+    rows: list[tuple[Cell, ...]] = [("limits, numbering (controller.commit)", *_spread(timing), None)]
     if _left_out():
         return rows
     from domain_coordinator import domain_id
@@ -174,16 +173,24 @@ def _left_out() -> tuple[str, ...]:
     return ()
 
 
-def _times(work: Callable[[], Any], repeats: int) -> list[float]:
+def _times(work: Callable[[], Any], repeats: int) -> Timing:
     work()
-    times = []
+    timing = Timing()
     for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return times
+        _timed(work, timing)
+    return timing
 
 
-def _spread(seconds: list[float]) -> tuple[float, float, float]:
-    p50, p95 = np.percentile(seconds, [50, 95])
-    return float(p50) * 1e3, float(p95) * 1e3, min(seconds) * 1e3
+def _timed(work: Callable[[], Result], timing: Timing) -> Result:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    timing.cpu.append(time.process_time() - cpu)
+    timing.wall.append(time.perf_counter() - wall)
+    return result
+
+
+def _spread(timing: Timing) -> tuple[Cell, ...]:
+    """The columns of milliseconds; a session measures the wall alone."""
+    p50, p95 = np.percentile(timing.wall, [50, 95])
+    cpu = min(timing.cpu) * 1e3 if timing.cpu else None
+    return float(p50) * 1e3, float(p95) * 1e3, min(timing.wall) * 1e3, cpu
