@@ -53,7 +53,7 @@ bench-memory: setup ## memory of packing and loading a full-size model (30 GB of
 	@$(in_env) robovlms bench memory --scale $(or $(SCALE),full)
 
 bench-train: setup ## the training loop beside a plain one in torch, and what kept features gain (some minutes)
-	@$(in_env) python bench/training.py --scale $(or $(SCALE),eighth)
+	@$(in_env) robovlms bench training
 
 clean: ## remove the environment and everything built
 	rm -rf .venv* build* install* log* .setup*.log demo_out *.egg-info

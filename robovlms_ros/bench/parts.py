@@ -15,6 +15,8 @@ from robovlms_ros.bench.table import Section, Table
 from robovlms_ros.model.errors import ModelError
 
 Progress = Callable[[str], None]
+# Some of what the extra brings.
+TRAINING = ("accelerate", "peft", "pyarrow", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,24 @@ def _memory(settings: Settings, progress: Progress) -> list[Table]:
     return measure(settings.scaled("quarter"), progress, settings.quick)
 
 
+def _training(settings: Settings, progress: Progress) -> list[Table]:
+    from robovlms_ros.bench.training import measure
+
+    if settings.quick:
+        return measure("tiny", 5, progress)
+    return measure("tiny" if settings.scale == "tiny" else "eighth", 20, progress)
+
+
 def _cuda(settings: Settings, progress: Progress) -> list[Table]:
     from robovlms_ros.bench.cuda import measure
 
     name = settings.device if settings.device.startswith("cuda") else "cuda"
     return measure(settings.scaled("full", "full"), 20 if settings.quick else 200, progress, name)
+
+
+def _without_training() -> str | None:
+    absent = [name for name in TRAINING if importlib.util.find_spec(name) is None]
+    return f"it needs {absent[0]}: pip install 'robovlms_ros[train]'" if absent else None
 
 
 def _without_ros() -> str | None:
@@ -126,6 +141,7 @@ PARTS: dict[str, Part] = {
     ),
     "startup": Part("Start-up", "import time and memory", _startup),
     "memory": Part("Memory of packing and loading", "peaks and seconds of each step", _memory, _without_proc),
+    "training": Part("Training steps", "the loop beside a plain one, kept features", _training, _without_training),
     "cuda": Part("A CUDA device", "bfloat16, captured graphs, how near the limit they come", _cuda, _without_cuda),
 }
 

@@ -42,7 +42,7 @@ def bench(
     ] = None,
     list_parts: Annotated[bool, typer.Option("--list", help="Show the parts and which can run here.")] = False,
 ) -> None:
-    """Measure this package on this machine: stages, speed-ups, chunk modes, the node, start-up, memory, a GPU.
+    """Measure this package on this machine: stages, speed-ups, chunk modes, the node, memory, training, a GPU.
 
     Models are Kosmos-2 with random weights unless you name yours. What cannot run here says why and is skipped.
     Exits with 1 where results that must be equal differ, or a target is missed. The latter may be the fault of a

@@ -1,11 +1,8 @@
 """What the training loop costs beside a plain one in torch, and what kept features gain.
 
-    python bench/training.py                 # Kosmos-2 in its proportions, an eighth as wide and half as deep
-    python bench/training.py --scale tiny    # to try the script
-
 Every side has a network of its own with the same weights and takes the same optimiser steps, one in turn: the
 plain loop, what is compared with it, and the plain loop once more, which shows the noise (A/A). At the end their
-weights are compared; the exit status is 1 if these differ by more than float32 rounding.
+weights are compared; it is a problem if these differ by more than float32 rounding.
 
 The plain loop is a DataLoader, forward, backward, clipping and AdamW, and logs nothing. Ours has everything on:
 means over all targets, the check for divergence, the schedule, the progress bar, and for every single step a line
@@ -13,15 +10,11 @@ in metrics.jsonl and TensorBoard.
 Images are read in the process itself (``workers: 0``), so that its processor time is all of it.
 """
 
-# ruff: noqa: T201  a benchmark prints
-
 from __future__ import annotations
 
-import argparse
 import copy
 import io
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,8 +29,8 @@ import torch
 from rich.console import Console
 from torch.utils.data import DataLoader
 
-from robovlms_ros.bench.machine import Load, in_words, machine
-from robovlms_ros.bench.timing import Timing
+from robovlms_ros.bench.table import Table
+from robovlms_ros.bench.timing import Comparison, Timing, threads
 from robovlms_ros.data.convert import convert
 from robovlms_ros.data.episodes import ArrayEpisode, MemorySource
 from robovlms_ros.data.folder.format import Origin
@@ -55,9 +48,21 @@ from robovlms_ros.train.plan import TrainingPlan, make_plan
 from robovlms_ros.train.reporting import MetricsFile, RunReporter
 from robovlms_ros.train.window_dataset import WindowDataset
 
-HEADER = (
-    "| | plain, CPU s/step | here | throughput here / plain: CPU, least | median | wall, median "
-    "| A/A: least, median | largest difference |\n|---|---|---|---|---|---|---|---|"
+COLUMNS = (
+    "what",
+    "plain, CPU s/step",
+    "here",
+    "throughput here / plain: CPU, least",
+    "median",
+    "wall, median",
+    "A/A: least",
+    "A/A: median",
+    "largest difference",
+)
+NOTES = (
+    "Throughput against a plain loop in torch that logs nothing, on the same weights and batches; A/A is the "
+    "plain loop against itself. *Largest difference* is of the trained weights at the end.",
+    "Kept features encode every image once, before training; the time for that is not in the rows.",
 )
 EPISODES, STEPS = 8, 24
 # Of weights, after all steps: sums in float32 in another order.
@@ -128,13 +133,10 @@ class Setting:
         level = choose_level(self.config, network.vla, images)
         assert level is not None
         dataset = copy.copy(self.plan.train)
-        began = time.perf_counter()
         dataset.features = keep_features(
             self.accelerator, network.vla, level, dataset, network.preprocess, folder, "float32"
         )
         network.kept = level[0]
-        seconds = time.perf_counter() - began
-        print(f"\n{images} images encoded once ({level[0]}) in {seconds:.1f} s\n", file=sys.stderr)
         return dataset
 
 
@@ -238,8 +240,8 @@ def difference(one: TrainingNetwork, other: TrainingNetwork) -> float:
     return max(float((a - b).detach().abs().max()) for a, b in pairs if a.requires_grad)
 
 
-def compare(name: str, plain: Side, here: Side, again: Side, steps: int) -> bool:
-    """Take turns, print a row; whether all ended with the same weights. The first step is not counted."""
+def compare(name: str, plain: Side, here: Side, again: Side, steps: int) -> Comparison:
+    """Take turns; a problem where not all ended with the same weights. The first step is not counted."""
     if isinstance(here, OurSide):
         here.run(steps + 1, lambda: (plain.step(), again.step()))
     else:
@@ -248,16 +250,19 @@ def compare(name: str, plain: Side, here: Side, again: Side, steps: int) -> bool
                 side.step()
     first, second, third = (Timing(s.timing.cpu[1:], s.timing.wall[1:]) for s in (plain, here, again))
     largest = difference(plain.network, here.network)
-    print(
-        f"| {name} | {median(first.cpu):.3f} | {median(second.cpu):.3f} | {min(first.cpu) / min(second.cpu):.3f} "
-        "| "
-        f"{median(first.cpu) / median(second.cpu):.3f} | {median(first.wall) / median(second.wall):.3f} | "
-        f"{min(first.cpu) / min(third.cpu):.3f}, {median(first.cpu) / median(third.cpu):.3f} | {largest:.1e} |",
-        flush=True,
+    row = (
+        name,
+        median(first.cpu),
+        median(second.cpu),
+        min(first.cpu) / min(second.cpu),
+        median(first.cpu) / median(second.cpu),
+        median(first.wall) / median(second.wall),
+        min(first.cpu) / min(third.cpu),
+        median(first.cpu) / median(third.cpu),
+        largest,
     )
-    if largest > ROUNDING:
-        print(f"{name}: the weights differ by {largest:.1e}, allowed is {ROUNDING:.0e}", file=sys.stderr)
-    return largest <= ROUNDING
+    problem = f"{name}: the weights differ by {largest:.1e}, allowed is {ROUNDING:.0e}"
+    return Comparison(row, None if largest <= ROUNDING else problem)
 
 
 SETUPS: Mapping[str, Mapping[str, Any]] = {
@@ -266,37 +271,28 @@ SETUPS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the table; 0 if the weights agree."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", choices=tuple(SCALES), default="eighth")
-    parser.add_argument("--steps", type=int, default=20, help="optimiser steps of every side")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    agree, load = [], Load()
-    with tempfile.TemporaryDirectory(prefix="robovlms_bench_") as scratch:
+def measure(scale: str, steps: int, progress: Callable[[str], None]) -> list[Table]:
+    """Compare the loop, and kept features, with a plain loop: ``steps`` optimiser steps of every side."""
+    found = []
+    with threads(1), tempfile.TemporaryDirectory(prefix="robovlms_bench_") as scratch:
         folder = Path(scratch)
-        data, model = write_dataset(folder / "data"), write_model(folder / "model", options.scale)
-        print(
-            f"{in_words(machine())}; one thread, Kosmos-2 with an LSTM head, scale: {options.scale}\n\n{HEADER}",
-            flush=True,
-        )
+        progress("making a dataset and a model")
+        data, model = write_dataset(folder / "data"), write_model(folder / "model", scale)
         whole = Setting(folder / "whole", model, data, {"train_vision": True})
         sides = (
             Side(whole, whole.network()),
             OurSide(whole, whole.network(), folder / "logs"),
             Side(whole, whole.network()),
         )
-        agree.append(compare("the loop, everything trained", *sides, options.steps))
+        progress("the loop")
+        found.append(compare("the loop, everything trained", *sides, steps))
         for number, (name, setup) in enumerate(SETUPS.items()):
+            progress(name)
             setting = Setting(folder / str(number), model, data, setup)
             network = setting.network()
             dataset = setting.keep(network, folder / f"features{number}")
             plain, again = Side(setting, setting.network()), Side(setting, setting.network())
-            agree.append(compare(name, plain, Side(setting, network, dataset), again, options.steps))
-    print(f"\nOther processes kept {load.others():.1f} cores busy meanwhile.")
-    return 0 if all(agree) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            found.append(compare(name, plain, Side(setting, network, dataset), again, steps))
+    problems = tuple(each.problem for each in found if each.problem)
+    title = f"Training steps: Kosmos-2 with an LSTM head, scale: {scale}, one thread"
+    return [Table(title, COLUMNS, tuple(each.row for each in found), NOTES, problems)]
