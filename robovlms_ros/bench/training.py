@@ -242,8 +242,13 @@ def difference(one: TrainingNetwork, other: TrainingNetwork) -> float:
 
 def compare(name: str, plain: Side, here: Side, again: Side, steps: int) -> Comparison:
     """Take turns; a problem where not all ended with the same weights. The first step is not counted."""
+
+    def others() -> None:
+        plain.step()
+        again.step()
+
     if isinstance(here, OurSide):
-        here.run(steps + 1, lambda: (plain.step(), again.step()))
+        here.run(steps + 1, others)
     else:
         for _ in range(steps + 1):
             for side in (plain, here, again):
