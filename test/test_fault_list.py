@@ -57,8 +57,6 @@ FAULTS = {
 }
 # Without a test that is marked, and why. A number that gets one must leave this list.
 NOT_YET = {
-    31: "robovlms replay is not built yet",
-    32: "robovlms replay is not built yet",
     38: "needs a full ROS installation; test/launch/test_vla_launch.py runs where launch_ros is installed",
 }
 

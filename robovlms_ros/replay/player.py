@@ -59,16 +59,17 @@ class BagPlayer:
         """The bag's time at this moment, continuous (the ticks on /clock are this value, sampled)."""
         return self.clock.now_ns
 
-    def play(self, stop: threading.Event, start: float = 0.0) -> Iterator[BagMessage]:
+    def play(self, stop: threading.Event, start: float = 0.0, paused: bool = False) -> Iterator[BagMessage]:
         """Publish message after message from ``start`` seconds into the bag, each when it is due.
 
         Yield each right after it was published; of topics that are latched also those before the start, so that
-        the instruction is known. Blocks between messages, and while ``clock`` is paused, which it is not at the
-        beginning. Setting ``stop`` ends the iteration at once.
+        the instruction is known. Blocks between messages, and while ``clock`` is paused, which it is at the
+        beginning where it should be. Setting ``stop`` ends the iteration at once.
         """
         start_ns = self._bag.contents.start_ns + round(start * NANOSECONDS)
         self.clock.set(start_ns)
-        self.clock.start()
+        if not paused:
+            self.clock.start()
         self._publish_clock(start_ns)
         latched = {topic for topic, count in self._bag.contents.counts.items() if count == 1}
         for message in self._bag.messages(set(self._publishers)):

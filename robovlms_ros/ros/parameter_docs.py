@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robovlms_ros.policy.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE
+from robovlms_ros.ros.bag_player_parameters import BAG_PLAYER_NODE
 from robovlms_ros.ros.sim_parameters import SIM_NODE
 
 
@@ -19,6 +20,7 @@ def parameter_docs() -> str:
         f"## vla_node\n\n{VLA_NODE.markdown().strip()}\n\n"
         f"## action_history_node\n\n{ACTION_HISTORY_NODE.markdown().strip()}\n\n"
         f"## arm_bridge_node\n\n{ARM_BRIDGE_NODE.markdown().strip()}\n\n"
+        f"## bag_player_node\n\n{BAG_PLAYER_NODE.markdown().strip()}\n\n"
         f"## sim_node\n\n{SIM_NODE.markdown().strip()}\n"
     )
 

@@ -12,9 +12,10 @@ import yaml
 
 pytest.importorskip("rclpy")
 pytest.importorskip("mujoco")
-from robovlms_ros.nodes import action_history_node, arm_bridge_node, sim_node, vla_node
+from robovlms_ros.nodes import action_history_node, arm_bridge_node, bag_player_node, sim_node, vla_node
 from robovlms_ros.policy.parameter_tables import ACTION_HISTORY_NODE, VLA_NODE
 from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE, OUTPUTS
+from robovlms_ros.ros.bag_player_parameters import BAG_PLAYER_NODE
 from robovlms_ros.ros.sim_parameters import SIM_NODE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,11 +23,13 @@ NODES = {
     "vla_node": vla_node,
     "action_history_node": action_history_node,
     "arm_bridge_node": arm_bridge_node,
+    "bag_player_node": bag_player_node,
     "sim_node": sim_node,
 }
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 VLA_LAUNCH = ROOT / "launch" / "vla.launch.py"
 SIM_LAUNCH = ROOT / "launch" / "sim.launch.py"
+REPLAY_LAUNCH = ROOT / "launch" / "replay.launch.py"
 
 
 def tree(path: Path) -> ast.Module:
@@ -125,8 +128,19 @@ def simple(node: ast.AST) -> bool:
 def test_launch_files_set_parameters_that_the_nodes_have(path: Path) -> None:
     names = {each.arg.replace("__", ".") for call in calls(path, "overrides") for each in call.keywords}
     assert names
-    tables = [ACTION_HISTORY_NODE, ARM_BRIDGE_NODE, SIM_NODE, VLA_NODE]
+    tables = [ACTION_HISTORY_NODE, ARM_BRIDGE_NODE, BAG_PLAYER_NODE, SIM_NODE, VLA_NODE]
     assert names - {"use_sim_time"} <= {name for table in tables for name in table.rows}
+
+
+@pytest.mark.fault(37)
+def test_replay_launch_gives_vla_launch_what_it_takes() -> None:
+    (include,) = calls(REPLAY_LAUNCH, "IncludeLaunchDescription")
+    given = next(node for node in ast.walk(keyword(include, "launch_arguments")) if isinstance(node, ast.Dict))
+    handed = {ast.literal_eval(key): value for key, value in zip(given.keys, given.values, strict=True)}
+    assert handed.keys() <= {first_argument(call) for call in calls(VLA_LAUNCH, "DeclareLaunchArgument")}
+    assert ast.literal_eval(handed["use_sim_time"]) == "true"
+    for name, value in handed.items():
+        assert isinstance(value, ast.Constant) or first_argument(value) == name
 
 
 @pytest.mark.fault(37)
