@@ -48,8 +48,8 @@ def test_what_runs_without_ros_never_imports_it(path: Path) -> None:
     }
 
 
-# The rest of replay/ plays bags into a graph.
-WITH_ROS = {"player.py", "live_run.py", "lock_step.py"}
+# The rest of replay/ plays bags into a graph, or listens to one.
+WITH_ROS = {"player.py", "live_run.py", "lock_step.py", "rerun_live.py"}
 
 
 @pytest.mark.parametrize(
