@@ -31,7 +31,7 @@ path, *arguments = sys.argv[1:]
 pairs = [tuple(argument.split(":=", 1)) for argument in arguments]
 source = PythonLaunchDescriptionSource(path)
 service = LaunchService()
-patience = SetLaunchConfiguration("sigterm_timeout", "60")  # a busy machine ends four nodes in more than 5 s
+patience = SetLaunchConfiguration("sigterm_timeout", "60")  # a busy machine takes more than 5 s
 service.include_launch_description(
     LaunchDescription([patience, IncludeLaunchDescription(source, launch_arguments=pairs)])
 )

@@ -87,7 +87,7 @@ class Tabletop:
         assert answer.success, answer.message
         return str(answer.message)
 
-    def run(self, timeout: float = 60.0) -> Any:
+    def run(self, timeout: float = 180.0) -> Any:
         """Run the next episode to its end and until nothing of it is under way; return its state."""
         number = self.sim._number
         self.reset()

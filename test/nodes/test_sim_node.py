@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("mujoco")
 from acting import SensitivePolicy
+from std_srvs.srv import Trigger
 from tabletop import Tabletop, configured
 
 from robovlms_ros.policy.chunk_settings import ChunkSettings
@@ -19,6 +20,9 @@ from robovlms_ros.ros.arm_bridge_parameters import ARM_BRIDGE_NODE, bridge_setti
 from robovlms_ros.sim.closed_loop import ClosedLoop, LoopSettings, profile_limits
 from robovlms_ros.sim.closed_loop import bridge_settings as loop_bridge_settings
 from robovlms_ros.sim.environment import TabletopEnvironment
+
+# Patient on a busy machine.
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize(("output", "horizon"), [("twist", 1), ("pose", 3)])
@@ -49,6 +53,19 @@ def test_the_loop_in_one_process_has_the_settings_of_the_parameter_files(output:
     profile = load_profile("tabletop")
     assert control_settings(vla, profile.limits, profile.workspace).limits == profile_limits(profile)
     assert vla["history.length"] == LoopSettings().history_length
+
+
+def test_an_episode_whose_policy_stops_by_itself_is_aborted_and_the_next_goes_on(graph: Any) -> None:
+    table = Tabletop(graph)
+    table.reset()
+    episode = table.simulation.episode
+    graph.wait_for(lambda: episode.steps > 2, "some steps", timeout=60)
+    assert graph.call(Trigger, "vla_node/reset", Trigger.Request()).success
+    graph.wait_for(lambda: table.simulation.idle, "its end", timeout=30)
+    assert (episode.state, episode.why) == ("aborted", "the policy stopped: the episode was reset")
+    table.reset()
+    graph.wait_for(lambda: table.simulation.episode.steps > 2, "steps of the next", timeout=60)
+    graph.wait_for(lambda: table.told and table.told[-1].message.startswith("running: pick up"), "what is told")
 
 
 def test_in_real_time_commands_move_the_arm_and_episodes_end(graph: Any) -> None:
