@@ -23,7 +23,7 @@ from robovlms_ros.replay.provenance import machine, versions
 from robovlms_ros.replay.recorded import card_differences
 from robovlms_ros.replay.recorder import Recorder
 from robovlms_ros.replay.result import BagInfo, ModelInfo, Options, ReplayResult, Topic
-from robovlms_ros.replay.runtime import NANOSECONDS, ReplayRuntime
+from robovlms_ros.replay.runtime import LONGEST_PAUSE_NS, NANOSECONDS, ReplayRuntime
 from robovlms_ros.replay.topics import ACTION, IMAGE_HAND, find_topics
 
 
@@ -164,7 +164,9 @@ def _play(
             progress(done, total)
     except BagError as error:
         problems.input("damaged", f"{error}: what follows is lost")
-    runtime.finish(min(bag.contents.end_ns, bag.contents.end_ns if end_ns is None else end_ns))
+    last_ns = bag.contents.end_ns if end_ns is None else min(end_ns, bag.contents.end_ns)
+    # Metadata may be wrong about the end.
+    runtime.finish(last_ns if last_ns - runtime.now_ns < LONGEST_PAUSE_NS else runtime.now_ns)
 
 
 def _bag_info(path: Path, contents: BagContents, digest: str, problems: Problems) -> BagInfo:

@@ -291,6 +291,37 @@ def test_a_clock_that_leaps_does_not_keep_the_replay_busy_for_years(tmp_path: Pa
     assert len(result.actions) == 4
 
 
+@pytest.mark.fault(34)
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_damage_of_any_kind_is_told_in_one_line_and_never_a_crash(tmp_path: Path, storage: str) -> None:
+    source = record(tmp_path / "whole", 4, storage, side=32)
+    told: list[str] = []
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        path = tmp_path / str(seed)
+        shutil.copytree(source, path)
+        file = path / "metadata.yaml" if seed == 0 else storage_file(path)
+        content = np.frombuffer(file.read_bytes(), np.uint8).copy()
+        content[random.integers(0, len(content), 3**seed)] = random.integers(0, 256, 3**seed)
+        file.write_bytes(content.tobytes())
+        for keep_going in (False, True):
+            try:
+                replayed(path, options=ReplayOptions(keep_going=keep_going))
+            except (ReplayError, BagError) as error:
+                told.append(str(error))
+    assert told
+    assert not [message for message in told if "\n" in message]
+
+
+def test_a_camera_that_stops_before_the_bag_does_is_stopped_by_the_watchdog(tmp_path: Path) -> None:
+    def other(writer: Any) -> None:
+        writer.put("/log", bags.text("still here"), 5.0)
+
+    options = ReplayOptions(topics={"instruction": INSTRUCTION})
+    result = replayed(record(tmp_path / "bag", extra=other), options=options)
+    assert [action.stop for action in result.actions] == [False] * 6 + [True]
+
+
 def test_a_recorded_action_that_is_none_is_left_out(tmp_path: Path) -> None:
     def acted(writer: Any) -> None:
         row = np.zeros(7)

@@ -83,14 +83,15 @@ class Bag:
             for connection, time_ns, data in self._reader.messages(connections, start=start_ns):
                 yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(data))
         except Exception as error:  # as in _opened
-            raise BagError(f"{self._reader.paths[0]} is damaged: {error or type(error).__name__}") from error
+            raise BagError(f"{self._reader.paths[0]} is damaged: {_one_line(error)}") from error
 
     def decode(self, message: BagMessage) -> Any:
         """The fields of a message. Raises `BagError` where its bytes are not what its type says."""
         try:
             return self._reader.typestore.deserialize_cdr(message.data, message.type_name)
         except Exception as error:  # rosbags generates its decoders, which raise whatever a wrong length leads to
-            raise BagError(f"a message on {message.topic} is no {message.type_name}: {error}") from error
+            reason = _one_line(error)
+            raise BagError(f"a message on {message.topic} is no {message.type_name}: {reason}") from error
 
 
 @contextmanager
@@ -138,7 +139,7 @@ def _opened(paths: list[Path]) -> AnyReader:
         reader = AnyReader(paths, default_typestore=get_typestore(Stores.ROS2_KILTED))
         reader.open()
     except Exception as error:  # a damaged file makes rosbags, SQLite, LZ4 and Zstandard raise anything
-        reason = str(error) or type(error).__name__
+        reason = _one_line(error)
         hint = "; 'mcap recover' may save what a killed recorder left" if paths[0].suffix == ".mcap" else ""
         raise BagError(f"{paths[0]} cannot be read as a rosbag2 bag: {reason}{hint}") from error
     return reader
@@ -159,3 +160,7 @@ def _readable(folder: Path, unreadable: Callable[[Path, str], None]) -> list[Pat
     for file, reason in problems:
         unreadable(file, reason)
     return readable
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
