@@ -24,6 +24,8 @@ BACKBONES: Mapping[str, str] = {
     "RoboQwenVL": "robovlms_ros.model.backbone.roboqwenvl:RoboQwenVL",
     "RoboSmolVLM": "robovlms_ros.model.backbone.robosmolvlm:RoboSmolVLM",
     "RoboIdefics3": "robovlms_ros.model.backbone.robosmolvlm:RoboIdefics3",
+    # Ours, small enough to be trained on a laptop; the tabletop's model has it.
+    "RoboKeypoint": "robovlms_ros.model.backbone.robokeypoint:RoboKeypoint",
 }
 POLICY_HEADS: Mapping[str, str] = {
     "DiscreteDecoder": "robovlms_ros.model.policy_head.discrete:DiscreteDecoder",

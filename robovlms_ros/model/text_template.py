@@ -33,6 +33,7 @@ TEMPLATES: Mapping[str, TextTemplate] = {
     "flamingo": TextTemplate("<image>{instruction}<|endofchunk|>{eos}", max_tokens=256),
     # Not upstream's. ACT stands before the end token where there is one, so the prompt has one.
     "qwenvl": TextTemplate("{instruction}{eos}", add_special_tokens=False),
+    "keypoint": TextTemplate("{bos}{instruction}{eos}", add_special_tokens=False, max_tokens=64),
     "smolvlm": TextTemplate("{bos}{instruction}{eos}", add_special_tokens=False),
     "idefics": TextTemplate("{bos}<image>{instruction}{eos}", add_special_tokens=False),
 }

@@ -98,6 +98,14 @@ TINY: Mapping[str, tuple[str, str, dict[str, Any]]] = {
             | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}},
         },
     ),
+    "keypoint": (
+        *("RoboKeypoint", "keypoint"),
+        {
+            "model_type": "robovlms_keypoint",
+            "vision_config": {"image_size": SIZE, "channels": [8, 16, 16], "keypoints": 5, "tokens": 3},
+            "text_config": _TEXT,
+        },
+    ),
     "smolvlm": ("RoboSmolVLM", "smolvlm", {"model_type": "smolvlm"} | _SMOL),
     "idefics3": ("RoboIdefics3", "smolvlm", {"model_type": "idefics3"} | _SMOL),
     "flamingo": (

@@ -235,7 +235,7 @@ class BaseRoboVLM(VisionLanguageModel):
         if self.discrete:
             if labels is None:
                 raise ModelError("a discrete model is trained with labels; give them beside ids and text_mask")
-            return self._token_losses(self._images_of_windows(static, hand), ids, text_mask, labels)
+            return self._token_losses(self.window_images(static, hand), ids, text_mask, labels)
         output: ActionOutput = self.act_head(self.read_windows(static, ids, text_mask, hand, history, state))
         return output
 
@@ -249,9 +249,19 @@ class BaseRoboVLM(VisionLanguageModel):
         state: Tensor | None = None,
     ) -> Tensor:
         """What the policy head reads of a batch of windows, ``(B, steps, n, D)``; the arguments of `forward`."""
-        images = self._images_of_windows(static, hand)
+        return self.read_images(self.window_images(static, hand), ids, text_mask, history, state)
+
+    def read_images(
+        self,
+        images: Tensor,
+        ids: Tensor,
+        text_mask: Tensor | None = None,
+        history: tuple[Tensor, Tensor] | None = None,
+        state: Tensor | None = None,
+    ) -> Tensor:
+        """The same from image tokens, as `window_images` gives them."""
         rows = self.context.rows(images)
-        steps = rows.shape[0] // static.shape[0]
+        steps = rows.shape[0] // images.shape[0]
         sequence = self.arrange(
             rows,
             self.embed_text(ids).repeat_interleave(steps, dim=0),
@@ -264,8 +274,8 @@ class BaseRoboVLM(VisionLanguageModel):
         hidden = self.context.run(self, sequence, steps)[:, self.read_span(sequence)]
         return hidden.view(-1, steps, *hidden.shape[1:])
 
-    def _images_of_windows(self, static: Tensor, hand: Tensor | None) -> Tensor:
-        """``(B, W, cameras, V, D)``."""
+    def window_images(self, static: Tensor, hand: Tensor | None = None) -> Tensor:
+        """Image tokens of a batch of windows, ``(B, W, cameras, V, D)``, the hand camera first; see `forward`."""
         cameras = torch.stack([static] if hand is None else [hand, static], dim=2)
         encode = self.encode_images if static.ndim == 5 else self.image_tokens
         images = encode(cameras.flatten(0, 1))
