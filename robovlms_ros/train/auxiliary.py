@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
@@ -93,7 +94,12 @@ class ClipNorm(AuxiliaryHead):
         return loss
 
 
-AUXILIARY_HEADS: Mapping[str, type[AuxiliaryHead]] = {"state_prediction": StatePrediction, "clip_norm": ClipNorm}
+# Those of other files are imported when they are asked for.
+AUXILIARY_HEADS: Mapping[str, type[AuxiliaryHead] | str] = {
+    "state_prediction": StatePrediction,
+    "clip_norm": ClipNorm,
+    "privileged": "robovlms_ros.train.privileged:PrivilegedPrediction",
+}
 
 
 def auxiliary_class(name: str) -> type[AuxiliaryHead]:
@@ -101,7 +107,11 @@ def auxiliary_class(name: str) -> type[AuxiliaryHead]:
     found = PLUGINS.find("auxiliary_head", name)
     if name in AUXILIARY_HEADS and found is not None:
         raise ConfigError(f"a plugin offers {name!r}, the name of an auxiliary head of robovlms_ros; rename it")
-    found = AUXILIARY_HEADS.get(name, found)
+    own = AUXILIARY_HEADS.get(name, found)
+    if isinstance(own, str):
+        module, _, attribute = own.partition(":")
+        own = getattr(import_module(module), attribute)
+    found = own
     if found is None:
         exists = ", ".join(sorted({*AUXILIARY_HEADS, *PLUGINS.names("auxiliary_head")}))
         raise ConfigError(f"there is no auxiliary head {name!r}; this installation has {exists}")

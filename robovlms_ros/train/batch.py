@@ -27,6 +27,7 @@ class Sample(NamedTuple):
     state: Tensor | None
     instruction: str
     episode: int
+    identifier: str
     steps: Tensor
 
 
@@ -40,7 +41,8 @@ class Batch(NamedTuple):
     * ``pose`` ``(B, W, N, pose_dim)`` in [-1, 1], ``gripper`` ``(B, W, N)`` 0 or 1, and ``mask`` ``(B, W, N)``,
       False where an action lies outside the episode.
     * ``history`` ``(B, W, H, action_dim)`` with ``history_valid`` ``(B, W, H)``; ``state`` ``(B, W, 7)``.
-    * ``instructions``, ``episode`` ``(B,)`` and ``steps`` ``(B, W)``: where it is from.
+    * ``instructions``, ``episode`` ``(B,)``, ``identifiers`` of episodes, and ``steps`` ``(B, W)``: where it is
+      from.
     """
 
     static: Tensor
@@ -57,6 +59,7 @@ class Batch(NamedTuple):
     state: Tensor | None
     instructions: list[str]
     episode: Tensor
+    identifiers: list[str]
     steps: Tensor
 
     def to(self, device: torch.device | str) -> Batch:
@@ -118,6 +121,7 @@ class Collate:
             state=stacked("state"),
             instructions=[sample.instruction for sample in samples],
             episode=torch.tensor([sample.episode for sample in samples]),
+            identifiers=[sample.identifier for sample in samples],
             steps=stacked("steps"),
         )
 

@@ -55,7 +55,7 @@ class ModelSection(_Section):
     """For ``packed``: which of its policy heads."""
     untrained: UntrainedModel | None = None
     new_head: bool = False
-    """Take only the backbone of ``weights`` or ``packed``; the policy head begins with random weights."""
+    """Begin with a random policy head on what else ``weights`` or ``packed`` hold, the action token included."""
     overrides: dict[str, Any] = {}
     """Laid over the model's configuration, section by section (``train_setup``, ``act_head``, ...)."""
 

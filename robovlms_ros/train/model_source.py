@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robovlms_ros.model.backbone.base_backbone import BaseRoboVLM
 from robovlms_ros.model.checkpoint import Tensors, read_checkpoint
@@ -128,10 +128,17 @@ def _tensors(source: ModelSource, model: BaseRoboVLM) -> Tensors:
         tensors = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
     if source.new_head or (source.weights is None and source.packed is None):
         own = {name: tensor for name, tensor in model.state_dict().items() if not tensor.is_meta}
-        kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEAD_PREFIXES)}
+        kept = {name: tensor for name, tensor in tensors.items() if _outlives_head(name, tensor, own)}
         # A resampler of the checkpoint is kept, one that it lacks is new.
         tensors = own | kept
     return tensors
+
+
+def _outlives_head(name: str, tensor: Tensor, own: Tensors) -> bool:
+    """Whether a tensor of the weights stays with a new head: what leads to the head does, where it still fits."""
+    if not name.startswith(HEAD_PREFIXES):
+        return True
+    return not name.startswith("act_head.") and name in own and own[name].shape == tensor.shape
 
 
 def reinitialise(module: nn.Module) -> None:

@@ -90,8 +90,9 @@ class TrainingNetwork(nn.Module):
     def _read(self, batch: Batch) -> tuple[ActionOutput, Tensor]:
         """Chunks, and what the policy head read, in the order of the batch."""
         outputs, features, places = [], [], list[int]()
+        images = self.vla.window_images(*self._cameras(batch))
         for chosen, part in self._parts(batch):
-            features.append(self._features(part))
+            features.append(self._features(images[chosen], part))
             outputs.append(_full(self._decide(features[-1])))
             places += chosen
         if len({part.shape[-2] for part in features}) > 1:
@@ -140,15 +141,14 @@ class TrainingNetwork(nn.Module):
     def _cameras(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         return self.images(batch.static), None if batch.hand is None else self.images(batch.hand)
 
-    def _features(self, batch: Batch) -> Tensor:
-        static, hand = self._cameras(batch)
+    def _features(self, images: Tensor, batch: Batch) -> Tensor:
         history = None
         if self.vla.act_encoder is not None:
             assert batch.history is not None
             assert batch.history_valid is not None
             history = batch.history, batch.history_valid
         state = None if self.vla.config.state_encoder is None else batch.state
-        return self.vla.read_windows(static, batch.ids, batch.text_mask, hand, history, state)
+        return self.vla.read_images(images, batch.ids, batch.text_mask, history, state)
 
 
 def remove_dropout(module: nn.Module) -> None:

@@ -173,6 +173,7 @@ class WindowDataset(Dataset[Sample]):
             state=self._state(start + place.seen),
             instruction=self.table.instructions[number],
             episode=place.episode,
+            identifier=self.table.identifiers[place.episode],
             steps=torch.from_numpy(place.seen),
         )
 

@@ -51,6 +51,7 @@ def golden_batch(case: str) -> tuple[Batch, dict[str, Tensor]]:
         state=empty,
         instructions=["pick up the red block", "open the drawer"],
         episode=torch.arange(2),
+        identifiers=["a", "b"],
         steps=torch.zeros(2, 4, dtype=torch.int64),
     )
     return batch, golden

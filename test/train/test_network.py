@@ -162,7 +162,7 @@ def test_an_auxiliary_head_may_come_from_a_plugin(monkeypatch: pytest.MonkeyPatc
     model = make_model("kosmos")
     head = auxiliary_class("constant").build(model, value=2.0)
     assert network_of(model, auxiliary={"c": (head, 1.0)}).eval()(batch_of(model))["aux_c"] == 2
-    with pytest.raises(ConfigError, match=r"no auxiliary head 'constnt'.*clip_norm, constant, state_prediction"):
+    with pytest.raises(ConfigError, match=r"no auxiliary head 'constnt'.*clip_norm, constant, privileged"):
         auxiliary_class("constnt")
     register_auxiliary_head("clip_norm")(Constant)
     with pytest.raises(ConfigError, match="rename it"):
