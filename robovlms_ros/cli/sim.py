@@ -96,6 +96,10 @@ def record(
     first_seed: Annotated[
         int | None, typer.Option(min=0, help="Of the first episode. Default: 1000000; less is for evaluation.")
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="A packed model that drives; the expert says what it should have done."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that record.")] = 2,
     encoding: Annotated[
         Encodings, typer.Option(help="How images are stored: png, which keeps every pixel, or jpeg.")
@@ -109,6 +113,8 @@ def record(
     Example:
 
         robovlms sim record datasets/pick --episodes 400 --family pick
+
+        robovlms sim record datasets/corrections --policy models/tabletop --first-seed 2000000
     """
     from robovlms_ros.sim.errors import SimulatorError
     from robovlms_ros.sim.randomization import Randomization
@@ -131,6 +137,7 @@ def record(
         noise=_noise(noise, noise_scale),
         randomization=Randomization() if randomize else None,
         first_seed=FIRST_TRAINING_SEED if first_seed is None else first_seed,
+        policy=None if policy is None else str(policy),
     )
     with _progress(console) as progress:
         task = progress.add_task("recording", total=episodes)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from robovlms_ros.policy.types import Observation
 from robovlms_ros.sim.camera import Renderer
 from robovlms_ros.sim.randomization import Appearance, Randomization
-from robovlms_ros.sim.scene import CAMERAS
+from robovlms_ros.sim.scene import CAMERAS, COLOURS
 from robovlms_ros.sim.success import SuccessCondition
 from robovlms_ros.sim.tasks import Family, Task, Wording, draw_instruction, draw_task
 from robovlms_ros.sim.world import World
@@ -104,12 +104,14 @@ class TabletopEnvironment:
 
         ``target`` and, where there is one, ``base``: that block as the tool sees it, ``(5,)``: x y z in metres in
         the tool's frame, then sine and cosine of four times its yaw against the tool (a block looks the same after
-        a quarter turn).
+        a quarter turn). ``blocks``: all of them, ``(15,)``, in the order of `COLOURS`.
         """
+        blocks = {colour: self.world.block_from_tool(colour) for colour in COLOURS}
         base = self.task.base
         return {
-            "target": self.world.block_from_tool(self.task.target),
-            "base": None if base is None else self.world.block_from_tool(base),
+            "target": blocks[self.task.target],
+            "base": None if base is None else blocks[base],
+            "blocks": np.concatenate(list(blocks.values())),
         }
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from robovlms_ros.sim.rollout import Rollout
 Array = NDArray[np.float64]
 
 PRIVILEGED_FILE = "privileged.npz"
-_ROWS = ("target", "base", "executed")
+_ROWS = ("target", "base", "blocks", "executed")
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,22 @@ class PrivilegedEpisode:
     """Of one episode of ``T`` steps, row ``t`` at frame ``t``.
 
     ``target`` and ``base`` ``(T, 5)``: the named blocks from the tool, see `TabletopEnvironment.info`; ``base`` is
-    NaN where the task has none. ``executed`` ``(T, 7)``: what was done, where the dataset's actions are what the
-    expert wanted; they differ where noise was added.
+    NaN where the task has none. ``blocks`` ``(T, 15)``: all of them. ``executed`` ``(T, 7)``: what was done, where
+    the dataset's actions are what the expert wanted; they differ where noise was added.
     """
 
     identifier: str
     seed: int
     target: Array
     base: Array
+    blocks: Array
     executed: Array
 
     @classmethod
     def of(cls, rollout: Rollout, identifier: str) -> PrivilegedEpisode:
         """That of a rollout."""
         base = np.full_like(rollout.target, np.nan) if rollout.base is None else rollout.base
-        return cls(identifier, rollout.seed, rollout.target, base, rollout.executed)
+        return cls(identifier, rollout.seed, rollout.target, base, rollout.blocks, rollout.executed)
 
 
 def write_privileged(folder: Path, episodes: Sequence[PrivilegedEpisode]) -> None:

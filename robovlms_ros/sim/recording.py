@@ -20,24 +20,30 @@ from robovlms_ros.data.convert import convert
 from robovlms_ros.data.episodes import ArrayEpisode, RotationFormat
 from robovlms_ros.data.errors import DataError
 from robovlms_ros.data.folder.format import DatasetInfo, ImageFormat, Origin, read_rows
+from robovlms_ros.sim.closed_loop import ClosedLoop, LoopPolicy
 from robovlms_ros.sim.environment import DEFAULT_IMAGE_SIZE, TabletopEnvironment
 from robovlms_ros.sim.errors import SimulatorError
 from robovlms_ros.sim.expert import Noise
 from robovlms_ros.sim.privileged import PrivilegedEpisode, write_privileged
 from robovlms_ros.sim.randomization import Randomization
 from robovlms_ros.sim.rendering import find_backend
-from robovlms_ros.sim.rollout import Rollout, expert_rollout
+from robovlms_ros.sim.rollout import Rollout, corrected_rollout, expert_rollout
 from robovlms_ros.sim.scene import FRAME, STEP_DURATION
 from robovlms_ros.sim.tasks import Family, Wording, draw_task
 
 FIRST_TRAINING_SEED = 1_000_000
+# Of an episode that a policy drives so many steps are kept: where it is stuck, more would tell nothing new.
+MOST_CORRECTED: dict[Family, int] = {"pick": 40, "stack": 70}
 # Under noise an attempt may fail; the next one is disturbed in another way.
 ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
 class RecordingPlan:
-    """What to record. Episode ``i`` is of seed ``first_seed + i`` and of the families in turn."""
+    """What to record. Episode ``i`` is of seed ``first_seed + i`` and of the families in turn.
+
+    With a ``policy``, the folder of a packed model, that drives, and the expert says what it should have done.
+    """
 
     episodes: int
     families: tuple[Family, ...] = ("pick",)
@@ -46,6 +52,7 @@ class RecordingPlan:
     noise: Noise | None = None
     randomization: Randomization | None = None
     first_seed: int = FIRST_TRAINING_SEED
+    policy: str | None = None
 
     def identifier(self, index: int) -> str:
         """The name of an episode in the dataset."""
@@ -64,6 +71,9 @@ class RecordingPlan:
         """Episode ``index``. Raises `DataError` where the expert fails in it, again and again."""
         seed = self.first_seed + index
         task = draw_task(self.family(index), seed)
+        if self.policy is not None:
+            loop = ClosedLoop(_policy(self.policy), environment)
+            return corrected_rollout(loop, seed, task, MOST_CORRECTED[task.family])
         for attempt in range(ATTEMPTS if self.noise else 1):
             rollout = expert_rollout(environment, seed, task, self.noise, attempt)
             if rollout.succeeded:
@@ -151,6 +161,14 @@ def _environment_of(plan: RecordingPlan, backend: str) -> TabletopEnvironment:
     return plan.environment(backend=backend)
 
 
+@functools.cache
+def _policy(folder: str) -> LoopPolicy:
+    """A packed model, loaded once in each process; torch is imported here and nowhere else in `sim`."""
+    from robovlms_ros.policy.vla_policy import VLAPolicy
+
+    return VLAPolicy.load(folder)
+
+
 def _work(plan: RecordingPlan, backend: str, index: int) -> Rollout:
     return plan.rollout(_environment_of(plan, backend), index)
 
@@ -173,8 +191,8 @@ def record(
     with ExpertSource(plan, workers) as source:
         info = convert(source, folder, origin, images=images or ImageFormat(encoding="png"), progress=progress)
         made = source.privileged
-    undrawn = plan.environment(drawing=False)
-    # What an interrupted run had recorded is done again without images.
+    # What an interrupted run had recorded is done again, without images where no policy needs them.
+    undrawn = plan.environment(drawing=plan.policy is not None)
     rows = [row.source for row in read_rows(folder)]
     write_privileged(
         folder,

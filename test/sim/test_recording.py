@@ -16,7 +16,7 @@ from robovlms_ros.policy.robot_profile import load_profile
 from robovlms_ros.sim.environment import TabletopEnvironment
 from robovlms_ros.sim.expert import Noise, expert_action
 from robovlms_ros.sim.privileged import read_privileged
-from robovlms_ros.sim.recording import FIRST_TRAINING_SEED, RecordingPlan, record
+from robovlms_ros.sim.recording import FIRST_TRAINING_SEED, MOST_CORRECTED, RecordingPlan, record
 
 PLAN = RecordingPlan(episodes=3, families=("pick", "stack"), image_size=24, noise=Noise())
 
@@ -49,6 +49,27 @@ def test_what_was_recorded_is_what_the_environment_gives(dataset: Path, backend:
             np.testing.assert_array_equal(seen.base[step], environment.info["base"])
             observation = environment.step(seen.executed[step])
         assert environment.succeeded
+
+
+def test_where_a_policy_drives_the_expert_says_what_it_should_have_done(
+    backend: str, tabletop_model: Path, tmp_path: Path
+) -> None:
+    plan = RecordingPlan(episodes=2, families=("pick", "stack"), first_seed=2_000_000, policy=str(tabletop_model))
+    record(plan, tmp_path / "corrections")
+    told, dataset = read_privileged(tmp_path / "corrections"), open_dataset(tmp_path / "corrections")
+    for index in range(2):
+        episode = dataset[index]
+        seen = told[episode.identifier]
+        family = plan.family(index)
+        assert len(episode) <= MOST_CORRECTED[family]
+        with TabletopEnvironment(family, None, wording="train") as environment:
+            environment.reset(2_000_000 + index)
+            for step in range(len(episode)):
+                label = expert_action(environment.world, environment.task)
+                np.testing.assert_array_equal(episode.actions[step], label)
+                np.testing.assert_array_equal(seen.blocks[step], environment.info["blocks"])
+                environment.step(seen.executed[step])
+        assert (episode.actions != seen.executed).any()
 
 
 def test_labels_are_the_experts_and_noise_is_in_what_was_executed_alone(dataset: Path) -> None:
