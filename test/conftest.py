@@ -29,6 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 DEADLINE = 10.0
+TABLETOP_MODEL = Path(__file__).parents[1] / "models" / "tabletop"
 
 
 class Graph:
@@ -148,3 +149,9 @@ def graph() -> Iterator[Graph]:
             yield private
         finally:
             private.close()
+
+
+@pytest.fixture(scope="session")
+def tabletop_model() -> Path:
+    """The packed model that comes with the package."""
+    return TABLETOP_MODEL

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -26,6 +28,44 @@ Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 Execute = Annotated[int, typer.Option(min=1, help="Actions executed of each predicted chunk.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file, too.")]
+
+
+class Kinds(str, Enum):
+    """Kinds of tasks on the tabletop."""
+
+    pick = "pick"
+    stack = "stack"
+
+
+class Sentences(str, Enum):
+    """Sets of sentences."""
+
+    canonical = "canonical"
+    train = "train"
+    held_out = "held_out"
+
+
+class Telling(str, Enum):
+    """What the model is told."""
+
+    own = "its task"
+    another = "another task"
+    no_colour = "no colour"
+
+
+class Shown(str, Enum):
+    """What the model is shown of its actions."""
+
+    on = "on"
+    off = "off"
+    shuffled = "shuffled"
+
+
+Workers = Annotated[int, typer.Option(min=1, help="Processes that run episodes.")]
+FirstSeed = Annotated[
+    int,
+    typer.Option(min=0, max=999_999, help="The seed of the first one; from 1000000 on they were trained on."),
+]
 
 
 @evaluate.command()
@@ -126,8 +166,6 @@ def simpler(
 
         robovlms evaluate simpler my_model widowx_spoon_on_towel
     """
-    from dataclasses import asdict
-
     from robovlms_ros.evaluation.environment import SuccessRate, run_seed
     from robovlms_ros.evaluation.simpler import MAX_STEPS, commander, make_environment
 
@@ -142,6 +180,110 @@ def simpler(
     rate = SuccessRate.of(found)
     typer.echo(f"{task}: success {rate}")
     _write_json(json_file, {"task": task, "success": rate.rate, "episodes": [asdict(each) for each in found]})
+
+
+@evaluate.command()
+def tabletop(
+    model: Model,
+    family: Annotated[Kinds, typer.Option(help="Kind of tasks.")] = Kinds.pick,
+    seeds: Annotated[int, typer.Option(min=1, help="Episodes to run.")] = 100,
+    first_seed: FirstSeed = 0,
+    execute: Execute = 1,
+    delay: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds of an inference, while which the arm acts on. Default: it waits."),
+    ] = None,
+    wording: Annotated[Sentences, typer.Option(help="Sentences of the instructions.")] = Sentences.canonical,
+    told: Annotated[Telling, typer.Option(help="What the model is told.")] = Telling.own,
+    history: Annotated[Shown, typer.Option(help="What it is shown of its actions.")] = Shown.on,
+    policy_head: PolicyHead = "",
+    workers: Workers = 2,
+    json_file: JsonFile = None,
+) -> None:
+    """Run a model on the simulated tabletop, by the way that its actions take through the nodes.
+
+    Examples:
+
+        robovlms evaluate tabletop models/tabletop
+
+        robovlms evaluate tabletop models/tabletop --family stack --execute 3 --wording held_out
+
+        robovlms evaluate tabletop models/tabletop --told "another task"
+    """
+    from robovlms_ros.evaluation.tabletop import Condition, Row, runner_of
+    from robovlms_ros.evaluation.tabletop import Model as TabletopModel
+
+    condition = Condition(
+        family=family.value,
+        execute=execute,
+        delay=delay,
+        wording=wording.value,
+        told=told.value,
+        history=history.value,
+    )
+    with runner_of(TabletopModel(model, policy_head), workers) as run:
+        chosen = range(first_seed, first_seed + seeds)
+        row = Row(family.value, condition, list(_tracked(run(condition, chosen), "episodes", seeds)))
+    failed = [outcome.seed for outcome in row.outcomes if not outcome.succeeded]
+    typer.echo(f"{family.value}: success {row.success}, {row.steps:.1f} steps, model {1e3 * row.latency:.1f} ms")
+    if failed:
+        typer.echo(f"failed seeds: {', '.join(map(str, failed))}")
+    _write_json(
+        json_file,
+        {
+            "condition": asdict(condition),
+            "success": row.success.rate,
+            "episodes": [asdict(o) for o in row.outcomes],
+        },
+    )
+
+
+@evaluate.command("tabletop-table")
+def tabletop_table(
+    model: Model,
+    also: Annotated[
+        list[str],
+        typer.Option("--head", metavar="NAME=FOLDER", help="Another head's model, for its row; may be repeated."),
+    ] = [],  # noqa: B006  typer copies it
+    seeds: Annotated[int, typer.Option(min=1, help="Episodes of each row.")] = 100,
+    first_seed: FirstSeed = 0,
+    write: Annotated[
+        Path | None, typer.Option(help="Put the table into this Markdown file, between its marks.")
+    ] = None,
+    workers: Workers = 2,
+    json_file: JsonFile = None,
+) -> None:
+    """All rows of the table in docs/tabletop.md: chunks, delays, controls, histories, sentences, heads.
+
+    Example:
+
+        robovlms evaluate tabletop-table models/tabletop --write docs/tabletop.md
+    """
+    from robovlms_ros.evaluation.tabletop import Model as TabletopModel
+    from robovlms_ros.evaluation.tabletop_table import as_markdown, put_table, table_rows
+
+    named = dict(_named_folder(pair) for pair in also)
+    chosen = range(first_seed, first_seed + seeds)
+    with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("rows", total=None)
+
+        def tell(title: str, done: int, total: int) -> None:
+            progress.update(task, description=title, completed=done, total=total)
+
+        heads = {name: TabletopModel(folder) for name, folder in named.items()}
+        rows = table_rows(TabletopModel(model), heads, chosen, workers, tell)
+    text = as_markdown(rows)
+    if write:
+        put_table(write, text)
+    typer.echo(text)
+    _write_json(json_file, {row.name: [asdict(outcome) for outcome in row.outcomes] for row in rows})
+
+
+def _named_folder(pair: str) -> tuple[str, Path]:
+    name, equals, folder = pair.partition("=")
+    if not equals or not name or not folder:
+        raise typer.BadParameter(f"{pair!r} is no NAME=FOLDER", param_hint="--head")
+    return name, Path(folder)
 
 
 def _load(model: Path, policy_head: str, device: str, dtype: str) -> VLAPolicy:
