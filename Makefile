@@ -8,16 +8,20 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 in_env := source scripts/env.sh &&
 
-.PHONY: help setup demo demo-replay test lint format bench bench-all bench-data bench-memory bench-node bench-train soak clean
+.PHONY: help setup demo demo-replay test lint format bench bench-all bench-data bench-memory bench-node bench-train soak \
+	train-tabletop clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: ## make the environment: .venv and the built interfaces
 	@scripts/setup.sh
 
 demo: setup ## a simulated robot does what it is told, over ROS; a page with films in demo_out/
 	@$(in_env) robovlms demo
+
+train-tabletop: setup ## the tabletop's model from nothing: recordings, training, packing (under an hour); OUT=folder
+	@$(in_env) scripts/train_tabletop.sh $(or $(OUT),models/tabletop)
 
 # Footage of two SO-100 arms lies beside the checkouts of those who build this; a photograph comes with the package.
 footage := $(wildcard ../shared/data/real/so100_video.webp)
