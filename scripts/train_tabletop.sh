@@ -20,7 +20,7 @@ say "2/7 a first model"
 train first
 robovlms pack "$runs/first" "$runs/first_packed" --force
 say "3/7 what the expert says to what the first model does"
-robovlms sim record "$runs/corrections" --episodes 800 --family both --policy "$runs/first_packed" --first-seed 2000000
+robovlms sim record "$runs/corrections" --episodes 400 --family both --policy "$runs/first_packed" --first-seed 2000000
 say "4/7 the model goes on with both"
 train second
 say "5/7 packing it"
@@ -28,5 +28,5 @@ robovlms pack "$runs/second" "$runs/second_packed" --force
 say "6/7 a policy head with a memory, on the same backbone"
 train lstm
 say "7/7 packing both heads"
-robovlms pack "$runs/lstm" "$out" --head FCDecoder="$runs/second" --dtype float16 --force
+robovlms pack "$runs/second" "$out" --head LSTMDecoder="$runs/lstm" --dtype float16 --force
 say "done: $out"
