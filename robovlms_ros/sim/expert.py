@@ -25,9 +25,8 @@ EXPERT_LIMITS = Limits(translation=0.95 * LIMITS.translation, rotation=0.95 * LI
 # Tool above a block's centre while it is not yet over it, and when it closes on it.
 HOVER = 0.07
 GRASP = 0.002
-# Over the block, for closing: distance sideways and angle.
+# Over the block, for closing: distance sideways.
 CLOSE_SIDEWAYS = 0.006
-CLOSE_ANGLE = 0.12
 CLOSE_HEIGHT = 0.006
 CLOSING_SLACK = 3.0
 # A block that is carried keeps this much above the one below until it is over it.
@@ -73,15 +72,16 @@ def _reach(world: World, colour: str) -> Array:
     block, tool = world.block_position(colour), world.arm.position
     sideways = block[:2] - tool[:2]
     error = float(np.linalg.norm(sideways))
+    # On the way down; fingers that close turn the block the rest of the way. Waiting for the right angle would make
+    # every height depend on one that small images hardly show.
     turn = _upright(world, world.block_yaw_from_tool(colour))
-    angle = float(np.abs(turn).max())
     height = tool[2] - block[2]
     # Half closed it rather goes on than opens again.
     slack = 1 + CLOSING_SLACK * (1 - world.arm.opening)
-    if error < slack * CLOSE_SIDEWAYS and angle < slack * CLOSE_ANGLE and height < slack * CLOSE_HEIGHT:
+    if error < slack * CLOSE_SIDEWAYS and height < slack * CLOSE_HEIGHT:
         return _action(np.zeros(3), turn, CLOSED)
     # The more the tool is off, the higher it has to stay, so that the fingers come down beside the block.
-    wanted = GRASP + np.clip(5 * (error - 0.01) + 0.3 * (angle - 0.12), 0, HOVER)
+    wanted = GRASP + np.clip(5 * (error - 0.01), 0, HOVER)
     return _action(_funnel(sideways, wanted - height), turn, OPEN)
 
 
