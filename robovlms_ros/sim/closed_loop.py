@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +25,7 @@ from robovlms_ros.policy.frames import Frame
 from robovlms_ros.policy.instruction import clean_instruction
 from robovlms_ros.policy.robot_state import RobotStates, gripper_opening, tool_pose
 from robovlms_ros.policy.safety import GRIPPER, ROTATION, TRANSLATION, Limits
-from robovlms_ros.policy.types import ActionChunk, Observation, Session
+from robovlms_ros.policy.types import ActionChunk, Session
 from robovlms_ros.policy.workspace import Workspace
 from robovlms_ros.sim.environment import TabletopEnvironment
 from robovlms_ros.sim.robot import ArmCommand, RobotView, TabletopRobot
@@ -153,7 +153,7 @@ class ClosedLoop:
 
         ``watch`` is called with every view that is acted on, before the action.
 
-        With an ``instruction`` that is empty, on which no node would act, the policy acts and is told nothing.
+        Raises ValueError for an ``instruction`` that is empty, on which no node would act.
         """
         view = self.robot.reset(seed, task, instruction)
         environment = self.robot.environment
@@ -181,8 +181,10 @@ class _Episode:
         self.idle = 0
         self._profile, self._cameras, self._settings = policy.profile, policy.cameras, settings
         text = clean_instruction(instruction, policy.special_tokens)
+        if not text:
+            raise ValueError("an empty instruction means stop: say something, if only 'pick up the block'")
         self._controller = Controller(
-            policy.session if text else lambda horizon: _Untold(policy.session(horizon)),
+            policy.session,
             policy.profile,
             policy.cameras,
             ControlSettings(chunk=settings.chunk, limits=profile_limits(policy.profile), watchdog_ns=0),
@@ -190,7 +192,7 @@ class _Episode:
             states=RobotStates(["pose", "gripper"], _STATE_NS if settings.chunk.overlap else _MATCHED_NS),
             needs_state=True,
         )
-        self._controller.follow(text or "nothing")
+        self._controller.follow(text)
         self._bridge = ArmBridge(bridge_settings(settings.output))
         self._running: tuple[Request, ActionChunk, int] | None = None
 
@@ -253,17 +255,6 @@ class _Episode:
         if chunk.timings:  # by contract: the model has run
             self.latencies.append(time.perf_counter() - started)
         return chunk
-
-
-class _Untold:
-    """A session that is told nothing. Without an instruction the controller would let nothing move."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.reset = session.reset
-
-    def step(self, observation: Observation) -> ActionChunk:
-        return self._session.step(replace(observation, instruction=""))
 
 
 def profile_limits(profile: LoopProfile) -> Limits:

@@ -81,14 +81,6 @@ def test_a_delay_without_overlap_is_refused() -> None:
         LoopSettings(delay_ns=1)
 
 
-def test_a_policy_may_be_told_nothing(environment: TabletopEnvironment) -> None:
-    told: list[str] = []
-
-    class Listening(SensitivePolicy):
-        def _predict(self, observation, step):  # type: ignore[no-untyped-def]
-            told.append(observation.instruction)
-            return super()._predict(observation, step)
-
-    found = ClosedLoop(Listening(), environment).run(0, instruction="")
-    assert set(told) == {""}
-    assert found.steps == len(told)
+def test_an_empty_instruction_is_refused(environment: TabletopEnvironment) -> None:
+    with pytest.raises(ValueError, match="means stop"):
+        ClosedLoop(SensitivePolicy(), environment).run(0, instruction=" ")
