@@ -72,8 +72,8 @@ def _reach(world: World, colour: str) -> Array:
     block, tool = world.block_position(colour), world.arm.position
     sideways = block[:2] - tool[:2]
     error = float(np.linalg.norm(sideways))
-    # On the way down; fingers that close turn the block the rest of the way. If it waited for the right angle, every
-    # height would depend on one that small images hardly show.
+    # On the way down; fingers that close turn the block the rest of the way. If it waited for the right angle, all
+    # heights would depend on one that small images hardly show.
     turn = _upright(world, world.block_yaw_from_tool(colour))
     height = tool[2] - block[2]
     # Half closed it rather goes on than opens again.
