@@ -49,7 +49,9 @@ def packed(golden_checkpoint: Path, tmp_path: Path) -> Path:
 def test_a_packed_model_gives_the_same_actions_and_identity(packed: Path, golden_checkpoint: Path) -> None:
     upstream = VLAPolicy.from_upstream(CONFIG, golden_checkpoint, robot="widowx_bridge")
     policy = VLAPolicy.load(packed)
-    np.testing.assert_array_equal(policy.session().step(look()).actions, upstream.session().step(look()).actions)
+    # The same weights; where they lie in memory decides, on some processors, in which order numbers are added.
+    actions, expected = policy.session().step(look()).actions, upstream.session().step(look()).actions
+    np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-6)
     assert policy.card["model_id"] == upstream.card["model_id"]
     assert policy.profile.name == "widowx_bridge"
 

@@ -38,9 +38,12 @@ def test_a_large_model_is_split_and_stays_the_same(golden_checkpoint: Path, tmp_
     assert len(parts) > 2
     assert max(parts) < 4_000_000
     first, second = VLAPolicy.load(whole), VLAPolicy.load(split)
-    np.testing.assert_array_equal(action(first), action(second))
+    # The same weights; where they lie in memory decides, on some processors, in which order numbers are added.
+    np.testing.assert_allclose(action(first), action(second), rtol=0, atol=1e-6)
     assert first.card["weights_sha256"] == second.card["weights_sha256"]
-    np.testing.assert_array_equal(action(VLAPolicy.load(split, policy_head="again")), action(first))
+    np.testing.assert_allclose(
+        action(VLAPolicy.load(split, policy_head="again")), action(first), rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

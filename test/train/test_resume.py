@@ -142,12 +142,13 @@ run_quietly(make_config(Path(sys.argv[1]), **sections))
 """
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_kill_9_in_the_middle_of_a_save_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
     output = tmp_path / "killed"
     command = [sys.executable, "-c", TRAINS_AND_SAVES_EVERY_STEP, str(output), str(Path(__file__).parent)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    checkpoints, end = output / "checkpoints", time.monotonic() + 90
+    checkpoints, end = output / "checkpoints", time.monotonic() + 240
     try:
         # A folder with a dot is one that is being written.
         while not (list(checkpoints.glob("step-*")) and list(checkpoints.glob(".step-*[0-9]"))):
