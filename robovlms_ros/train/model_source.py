@@ -128,7 +128,9 @@ def _tensors(source: ModelSource, model: BaseRoboVLM) -> Tensors:
         tensors = {f"backbone.{name}": tensor for name, tensor in backbone.state_dict().items()}
     if source.new_head or (source.weights is None and source.packed is None):
         own = {name: tensor for name, tensor in model.state_dict().items() if not tensor.is_meta}
-        kept = {name: tensor for name, tensor in tensors.items() if _outlives_head(name, tensor, own)}
+        # Of a model that was never trained nothing leads to a head.
+        led = {} if source.config.untrained else own
+        kept = {name: tensor for name, tensor in tensors.items() if _outlives_head(name, tensor, led)}
         # A resampler of the checkpoint is kept, one that it lacks is new.
         tensors = own | kept
     return tensors

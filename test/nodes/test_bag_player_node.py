@@ -66,7 +66,7 @@ class Player:
 
 def test_it_plays_once_and_ends(graph: Any, tmp_path: Path) -> None:
     player = Player(graph, record(tmp_path / "bag", 4)).begin()
-    graph.wait_for(lambda: player.ended, "the end of the bag")
+    graph.wait_for(lambda: player.ended, "the end of the bag", timeout=40)
     graph.wait_for(lambda: len(player.images) == 4, "all images")
     assert player.stamps() == [0.0, 0.1, 0.2, 0.3]
     assert not player.node.failed
@@ -91,7 +91,7 @@ def test_a_pause_holds_the_clock_and_the_messages(graph: Any, tmp_path: Path) ->
 
 def test_it_begins_late_and_says_what_was_latched_before(graph: Any, tmp_path: Path) -> None:
     player = Player(graph, record(tmp_path / "bag", 6), start=0.4).begin()
-    graph.wait_for(lambda: player.ended, "the end")
+    graph.wait_for(lambda: player.ended, "the end", timeout=40)
     graph.wait_for(lambda: len(player.images) == 2, "the images after the start")
     assert player.stamps() == [0.4, 0.5]  # the start counts from the instruction, 0.05 s before the first image
     heard = graph.collect(String, "/instruction", qos.latched())
@@ -147,6 +147,6 @@ def test_a_type_that_this_environment_does_not_know_is_left_out(graph: Any, tmp_
         writer.put("/lever", bags.STORE.types["acme_msgs/msg/Lever"](angle=1.0), PERIOD)
 
     player = Player(graph, record(tmp_path / "bag", 2, extra=lever)).begin()
-    graph.wait_for(lambda: player.ended, "the end")
+    graph.wait_for(lambda: player.ended, "the end", timeout=40)
     graph.wait_for(lambda: len(player.images) == 2, "the images")
     assert not player.node.failed
