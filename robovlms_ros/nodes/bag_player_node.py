@@ -53,7 +53,9 @@ class BagPlayerNode(Node):
         self._stop = threading.Event()
         self._open = ExitStack()
         self._player: BagPlayer | None = None
-        self._paused = False
+        # None: nobody has asked yet, the parameter counts.
+        self._paused: bool | None = None
+        self._lock = threading.Lock()
         self._declared = Parameters(self, BAG_PLAYER_NODE, locked=lambda: True, apply=self._apply)
         self.create_service(SetBool, "~/set_paused", self._on_set_paused)
         self._thread = threading.Thread(target=self._run, name="bag player", daemon=True)
@@ -92,11 +94,14 @@ class BagPlayerNode(Node):
             self, bag, rate=values["rate"], clock_rate=values["clock_rate"], unknown=self._leave_out
         )
         self._wait_for(values["wait_for"])
-        self._player, self._paused = player, self._paused or values["paused"]
+        with self._lock:
+            self._player = player
+            if self._paused is None:
+                self._paused = bool(values["paused"])
         seconds = (bag.contents.end_ns - bag.contents.start_ns) * 1e-9
         self.get_logger().info(f"playing {path}, {seconds:.1f} s: {bag.contents.listed()}")
         while not self._stop.is_set():
-            messages = player.play(self._stop, values["start"], paused=self._paused)
+            messages = player.play(self._stop, values["start"], paused=bool(self._paused))
             count = sum(1 for _ in messages)
             if self._stop.is_set():
                 return
@@ -129,9 +134,10 @@ class BagPlayerNode(Node):
             self._player.clock.rate = values["rate"]
 
     def _on_set_paused(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self._paused = request.data
-        if self._player:
-            (self._player.clock.pause if request.data else self._player.clock.start)()
+        with self._lock:
+            self._paused = request.data
+            if self._player:
+                (self._player.clock.pause if request.data else self._player.clock.start)()
         response.success = True
         response.message = "paused" if request.data else "playing"
         return response
