@@ -102,7 +102,8 @@ def make_plan(
     optim = config.optim
     ratio = config.loss.gripper_ratio
     if ratio is None:
-        ratio = GRIPPER_RATIO["mse"] if config.loss.pose == "mse" else model.config.arm_gripper_loss_ratio
+        own = config.loss.pose == "huber"
+        ratio = model.config.arm_gripper_loss_ratio if own else GRIPPER_RATIO[config.loss.pose]
     return TrainingPlan(
         config=config,
         source=model,

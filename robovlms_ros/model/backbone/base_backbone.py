@@ -18,6 +18,7 @@ from robovlms_ros.model.head_config import checked_head
 from robovlms_ros.model.policy_head.base_policy import ActionOutput
 from robovlms_ros.model.policy_head.discrete import (
     TokenLosses,
+    before_answer,
     decode_tokens,
     decode_tokens_in_parallel,
     hide_answer,
@@ -123,8 +124,13 @@ class BaseRoboVLM(VisionLanguageModel):
         text_mask: Tensor | None = None,
         history: MaskedTokens | None = None,
         state: MaskedTokens | None = None,
+        prompt: Tensor | None = None,
     ) -> MergedSequence:
-        """Image tokens ``(B, V, D)`` and embedded prompts ``(B, T, D)`` -> the sequence for the language model."""
+        """Image tokens ``(B, V, D)`` and embedded prompts ``(B, T, D)`` -> the sequence for the language model.
+
+        ``prompt`` ``(B, T)`` is False on padding and on an answer that is to be learned, for a backbone that
+        looks at its images with the instruction in mind.
+        """
         further = [tokens for tokens in (state, history) if tokens is not None]
         if self.head_config.action_space == "continuous":
             action = self.action_token.expand(text.shape[0], self.head_config.latent, -1)
@@ -285,9 +291,10 @@ class BaseRoboVLM(VisionLanguageModel):
         rows = images.flatten(0, 1).flatten(1, 2)
         ids, labels = ids.flatten(0, 1), labels.flatten(0, 1)
         text_mask = None if text_mask is None else text_mask.flatten(0, 1)
-        unlabelled = labels.new_full(rows.shape[:2], IGNORED_LABEL)
+        text, prompt = self.embed_text(ids), before_answer(labels, text_mask)
+        sequence = self.arrange(rows, text, text_mask, prompt=prompt)
+        unlabelled = torch.full_like(sequence.embeddings[:, sequence.vision, 0], IGNORED_LABEL, dtype=labels.dtype)
         labels = torch.cat([labels[:, : self.bos], unlabelled, labels[:, self.bos :]], dim=1)
-        sequence = self.arrange(rows, self.embed_text(ids), text_mask)
         embeddings = sequence.embeddings
         if self.head_config.parallel_decoding:
             embeddings = hide_answer(embeddings, labels, self.action_token)

@@ -34,10 +34,9 @@ class RoboKeypoint(BaseRoboVLM):
 
     @classmethod
     def check_config(cls, config: RoboVLMConfig) -> None:
-        """See `VisionLanguageModel.check_config`; a discrete answer would be read as part of the instruction."""
-        head = checked_head(config)
-        if head.action_space == "discrete" or head.history_type == "video" or config.use_vision_resampler:
-            raise ConfigError("RoboKeypoint takes no discrete head, video history or resampler; choose others")
+        """See `VisionLanguageModel.check_config`."""
+        if checked_head(config).history_type == "video" or config.use_vision_resampler:
+            raise ConfigError("RoboKeypoint takes no video history or resampler; choose others")
 
     @classmethod
     def build_backbone(cls, backbone_config: Any) -> KeypointModel:
@@ -55,11 +54,14 @@ class RoboKeypoint(BaseRoboVLM):
         text_mask: Tensor | None = None,
         history: MaskedTokens | None = None,
         state: MaskedTokens | None = None,
+        prompt: Tensor | None = None,
     ) -> MergedSequence:
         """See `BaseRoboVLM.arrange`; the images are rows of pixels, those of the static camera last."""
         pixels = images.view(len(images), -1, 3, self.config.image_size, self.config.image_size)
-        tokens = self.backbone.look(pixels, text, text_mask)
+        tokens = self.backbone.look(pixels, text, text_mask if prompt is None else prompt)
         sequence = super().arrange(tokens, text, text_mask, history, state)
+        if self.discrete:
+            return sequence
         # ACT begins with what is seen and felt: attention that knows nothing yet would need long to find it.
         seen = tokens.sum(dim=1, keepdim=True) + (0 if state is None else state.tokens)
         sequence.embeddings[:, sequence.action] += seen

@@ -89,6 +89,12 @@ def decode_tokens_in_parallel(
     return ActionTokens(logits.argmax(dim=-1), logits)
 
 
+def before_answer(labels: Tensor, text_mask: Tensor | None = None) -> Tensor:
+    """``(B, n)``, whether a position lies before the first label ``(B, n)`` and is no padding."""
+    before = (labels != IGNORED_LABEL).cumsum(dim=1) == 0
+    return before if text_mask is None else before & text_mask
+
+
 def hide_answer(embeddings: Tensor, labels: Tensor, placeholder: Tensor) -> Tensor:
     """The input for training a model for `decode_tokens_in_parallel`: positions with a label get ``placeholder``.
 

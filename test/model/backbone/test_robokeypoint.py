@@ -12,7 +12,9 @@ from tiny_backbones import INSTRUCTION, folder, images, make_config, make_model
 from transformers import LlamaForCausalLM
 
 from robovlms_ros.model.backbone.keypoint_vlm import KeypointConfig, KeypointVisionConfig, KeypointVisionTower
+from robovlms_ros.model.discrete_prompt import IGNORED_LABEL
 from robovlms_ros.model.errors import ConfigError
+from robovlms_ros.model.policy_head.discrete import decode_tokens, decode_tokens_in_parallel
 from robovlms_ros.model.transformers_classes import read_backbone_config
 from robovlms_ros.model.vlm_builder import build_model
 
@@ -63,9 +65,30 @@ def test_padding_behind_the_instruction_changes_nothing() -> None:
     torch.testing.assert_close(other.embeddings[:, other.vision], one.embeddings[:, one.vision])
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+def test_an_answer_that_it_is_taught_is_the_one_that_it_gives(parallel: bool) -> None:
+    # The answer stands behind the prompt in training; if it told where to look, no robot would see the same.
+    head = {"type": "DiscreteDecoder", "action_space": "discrete", "n_bin": 8, "parallel_decoding": parallel}
+    model = make_model("keypoint", act_encoder=None, state_encoder=None, act_head=head)
+    count = model.act_head.chunk_length * 7
+    ids = model.encode_text(INSTRUCTION)
+    pixels = model.encode_images(images(1)[None]).flatten(1, 2)
+    prefix = model.arrange(pixels, model.embed_text(ids)).embeddings
+    given = (
+        decode_tokens_in_parallel(model.language_model, model.word_scores, model.action_token, prefix, count)
+        if parallel
+        else decode_tokens(model.language_model, model.word_scores, model.embed_text, prefix, count)
+    )
+    row = torch.cat([ids, given.ids], dim=1)[None]
+    labels = torch.cat([torch.full_like(ids, IGNORED_LABEL), given.ids], dim=1)[None]
+    taught = model(images(1)[None], row, labels=labels)
+    expected = torch.nn.functional.cross_entropy(given.logits[0], given.ids[0])
+    torch.testing.assert_close(taught.arm, expected)
+
+
 def test_what_it_cannot_be_is_said() -> None:
     for changes in ({"use_vision_resampler": True}, {"act_head": {"history_type": "video"}}):
-        with pytest.raises(ConfigError, match="RoboKeypoint takes no discrete head, video history or resampler"):
+        with pytest.raises(ConfigError, match="RoboKeypoint takes no video history or resampler"):
             build_model(make_config("keypoint", **changes), folder("keypoint"))
 
 
