@@ -26,13 +26,13 @@ EXPERT_LIMITS = Limits(translation=0.95 * LIMITS.translation, rotation=0.95 * LI
 HOVER = 0.07
 GRASP = 0.002
 # Over the block, for closing: distance sideways.
-CLOSE_SIDEWAYS = 0.006
-CLOSE_HEIGHT = 0.006
-CLOSING_SLACK = 3.0
+CLOSE_SIDEWAYS = 0.012
+CLOSE_HEIGHT = 0.010
+CLOSING_SLACK = 2.0
 # A block that is carried keeps this much above the one below until it is over it.
 CLEARANCE = 0.035
-RELEASE_SIDEWAYS = 0.006
-RELEASE_HEIGHT = 0.003
+RELEASE_SIDEWAYS = 0.010
+RELEASE_HEIGHT = 0.006
 # The fingers have let go of a block when the gripper is as open as this.
 LET_GO = 0.7
 
@@ -81,7 +81,7 @@ def _reach(world: World, colour: str) -> Array:
     if error < slack * CLOSE_SIDEWAYS and height < slack * CLOSE_HEIGHT:
         return _action(np.zeros(3), turn, CLOSED)
     # The more the tool is off, the higher it has to stay, so that the fingers come down beside the block.
-    wanted = GRASP + np.clip(5 * (error - 0.01), 0, HOVER)
+    wanted = GRASP + np.clip(5 * (error - CLOSE_SIDEWAYS), 0, HOVER)
     return _action(_funnel(sideways, wanted - height), turn, OPEN)
 
 
@@ -98,7 +98,7 @@ def _carry(world: World, colour: str, base: str) -> Array:
     turn = _upright(world, 0.0)
     if error < RELEASE_SIDEWAYS and height < RELEASE_HEIGHT:
         return _action(np.zeros(3), turn, OPEN)
-    wanted = np.clip(4 * (error - 0.004), 0, CLEARANCE)
+    wanted = np.clip(4 * (error - 0.008), 0, CLEARANCE)
     return _action(_funnel(-above[:2], wanted - height), turn, CLOSED)
 
 
@@ -110,7 +110,7 @@ def _let_go(world: World) -> Array:
 
 def _rests_on(world: World, colour: str, base: str) -> bool:
     above = world.block_position(colour) - world.block_position(base)
-    near = np.linalg.norm(above[:2]) < 2.5 * RELEASE_SIDEWAYS and abs(above[2] - 2 * BLOCK_HALF) < RELEASE_HEIGHT
+    near = np.linalg.norm(above[:2]) < 0.017 and abs(above[2] - 2 * BLOCK_HALF) < 0.003
     return bool(near)
 
 
