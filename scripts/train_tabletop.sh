@@ -8,25 +8,33 @@ runs=runs/tabletop
 config=config/train/tabletop
 
 say() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
-train() { # NAME: train, or go on where a run of that name was interrupted
+record() { # FOLDER, further options: episodes of both families, unless they are there
+  [ -f "$runs/$1/privileged.npz" ] || robovlms sim record "$runs/$1" --family both "${@:2}"
+}
+correct() { # MODEL FOLDER SEED: what the expert says to what a model does, in scenes of their own
+  record "$2" --episodes 600 --policy "$runs/$1_packed" --first-seed "$3"
+}
+train() { # NAME: train, or go on where a run of that name was interrupted; pack it, unless that is done
+  [ ! -d "$runs/$1_packed" ] || return 0
   local resume=()
   if [ -n "$(ls "$runs/$1/checkpoints" 2>/dev/null)" ]; then resume=(--resume); fi
   robovlms train "$config/$1.yaml" "${resume[@]}"
+  robovlms pack "$runs/$1" "$runs/$1_packed" --force
 }
 
 say "1/7 demonstrations of the expert"
-robovlms sim record "$runs/demonstrations" --episodes 1600 --family both
+record demonstrations --episodes 4000
 say "2/7 a first model"
 train first
-robovlms pack "$runs/first" "$runs/first_packed" --force
-say "3/7 what the expert says to what the first model does"
-robovlms sim record "$runs/corrections" --episodes 400 --family both --policy "$runs/first_packed" --first-seed 2000000
+say "3/7 what the expert says to what it does"
+correct first corrections 2000000
 say "4/7 the model goes on with both"
 train second
-say "5/7 packing it"
-robovlms pack "$runs/second" "$runs/second_packed" --force
-say "6/7 a policy head with a memory, on the same backbone"
+say "5/7 what the expert says to what that one does"
+correct second further_corrections 3000000
+say "6/7 the model goes on with all"
+train third
+say "7/7 a policy head with a memory, on the same backbone"
 train lstm
-say "7/7 packing both heads"
-robovlms pack "$runs/second" "$out" --head LSTMDecoder="$runs/lstm" --dtype float16 --force
+robovlms pack "$runs/third" "$out" --head LSTMDecoder="$runs/lstm" --dtype float16 --force
 say "done: $out"

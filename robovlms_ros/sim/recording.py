@@ -164,8 +164,12 @@ def _environment_of(plan: RecordingPlan, backend: str) -> TabletopEnvironment:
 @functools.cache
 def _policy(folder: str) -> LoopPolicy:
     """A packed model, loaded once in each process; torch is imported here and nowhere else in `sim`."""
+    import torch
+
     from robovlms_ros.policy.vla_policy import VLAPolicy
 
+    # Processes share the cores, and sums of more threads round differently from machine to machine.
+    torch.set_num_threads(1)
     return VLAPolicy.load(folder)
 
 

@@ -5,7 +5,7 @@ Names are upstream's (robovlms.md, section 8.2), without their prefix ``train_``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,32 +18,22 @@ from robovlms_ros.model.policy_head.base_policy import ActionLosses, ActionOutpu
 from robovlms_ros.model.policy_head.discrete import TokenLosses
 from robovlms_ros.train.batch import Batch
 
-PoseLoss = Literal["huber", "mse", "l1"]
-GRIPPER_RATIO: Mapping[PoseLoss, float] = {"huber": 0.01, "mse": 0.1, "l1": 0.1}
+PoseLoss = Literal["huber", "mse"]
+GRIPPER_RATIO: Mapping[PoseLoss, float] = {"huber": 0.01, "mse": 0.1}
 """Weight of the gripper beside the pose where a configuration names none: upstream's, and the seeds'."""
-_DISTANCES: Mapping[PoseLoss, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": functional.mse_loss,
-    "l1": functional.l1_loss,
-}
 
 
 @dataclass(frozen=True)
 class LossSettings:
-    """``huber``: masked Huber (delta 1) + ratio * BCE with logits, upstream's. ``mse``: the squared error.
-
-    ``l1``: the distance, as Zhao et al. 2023, "Learning Fine-Grained Bimanual Manipulation with Low-Cost
-    Hardware": where a squared error is as good as nothing, it still asks for more.
-    """
+    """``huber``: masked Huber (delta 1) + ratio * BCE with logits, upstream's. ``mse``: the squared error."""
 
     pose: PoseLoss = "huber"
     gripper_ratio: float = GRIPPER_RATIO["huber"]
 
 
-def plain_losses(
-    distance: PoseLoss, prediction: ActionOutput, pose: Tensor, gripper: Tensor | None, mask: Tensor
-) -> ActionLosses:
-    """`BasePolicyHead.loss` with another distance of poses, ``mse`` (as this project's first notes) or ``l1``."""
-    arm = _DISTANCES[distance](prediction.pose[mask], pose[mask])
+def squared_losses(prediction: ActionOutput, pose: Tensor, gripper: Tensor | None, mask: Tensor) -> ActionLosses:
+    """`BasePolicyHead.loss` with the squared error of the pose, as this project's first notes had it."""
+    arm = functional.mse_loss(prediction.pose[mask], pose[mask])
     if prediction.gripper is None or gripper is None:
         return ActionLosses(arm, arm.new_zeros(()), arm.new_full((), torch.nan))
     logits, target = prediction.gripper[mask], gripper[mask]
@@ -68,7 +58,7 @@ def continuous_losses(
     losses = (
         head.loss(prediction, pose, gripper, mask)
         if settings.pose == "huber"
-        else plain_losses(settings.pose, prediction, pose, gripper, mask)
+        else squared_losses(prediction, pose, gripper, mask)
     )
     parts = {"loss": losses.arm + settings.gripper_ratio * losses.gripper, "loss_arm_act": losses.arm}
     if batch.gripper is not None:

@@ -102,8 +102,7 @@ def make_plan(
     optim = config.optim
     ratio = config.loss.gripper_ratio
     if ratio is None:
-        own = config.loss.pose == "huber"
-        ratio = model.config.arm_gripper_loss_ratio if own else GRIPPER_RATIO[config.loss.pose]
+        ratio = GRIPPER_RATIO["mse"] if config.loss.pose == "mse" else model.config.arm_gripper_loss_ratio
     return TrainingPlan(
         config=config,
         source=model,

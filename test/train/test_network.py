@@ -102,18 +102,11 @@ def test_a_frozen_image_path_stays_in_evaluation_mode_and_the_language_model_doe
     assert network_of(own_model({"train_vision": True})).train().vla.vision_tower.training
 
 
-@pytest.mark.parametrize("pose", ["huber", "mse", "l1"])
+@pytest.mark.parametrize("pose", ["huber", "mse"])
 def test_the_weight_of_the_gripper_is_the_one_given(pose: Any) -> None:
     model = make_model("kosmos")
     losses = network_of(model, loss=LossSettings(pose, 0.25)).eval()(batch_of(model))
     torch.testing.assert_close(losses["loss"], losses["loss_arm_act"] + 0.25 * losses["loss_gripper_act"])
-
-
-def test_an_l1_loss_is_the_mean_distance_of_the_poses_that_exist() -> None:
-    model = make_model("kosmos")
-    losses = network_of(model, loss=LossSettings("l1", 0.0)).eval()(batch_of(model))
-    torch.testing.assert_close(losses["loss"], losses["action_l1"])
-    assert losses["loss"].requires_grad
 
 
 def test_a_model_without_a_gripper_has_no_gripper_loss() -> None:
