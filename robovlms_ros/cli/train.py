@@ -1,6 +1,7 @@
 """``robovlms train``: from recorded episodes to a model that ``robovlms pack`` takes."""
 
 from __future__ import annotations
+import os
 
 from pathlib import Path
 from typing import Annotated
@@ -44,7 +45,8 @@ def train(
     from robovlms_ros.train.config_file import read_training_config
     from robovlms_ros.train.run import train as run
 
-    console = Console(stderr=True)
+    # Of several processes the first one talks.
+    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
     content = read_training_config(config, settings)
     # The run's own copy has the values of --set, too.
     again = f"go on with: robovlms train {content.output / 'training.yaml'} --resume"

@@ -101,6 +101,15 @@ def test_a_dry_run_leaves_nothing(train: Run, config: Path, tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
+def test_of_several_processes_the_first_one_talks(
+    train: Run, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    code, said = train(config, "--dry-run")
+    assert code == 0
+    assert "nothing was trained" not in said
+
+
 REFUSED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "a misspelt key": (setting("optim.lerning_rate", 1), "did you mean 'learning_rate'"),
     "no such dataset": (setting("data.train", "nowhere"), "nowhere is no dataset folder"),
