@@ -1,8 +1,8 @@
 """``robovlms train``: from recorded episodes to a model that ``robovlms pack`` takes."""
 
 from __future__ import annotations
-import os
 
+import os
 from pathlib import Path
 from typing import Annotated
 
