@@ -147,18 +147,19 @@ class ClosedLoop:
         seed: int,
         task: Task | None = None,
         instruction: str | None = None,
-        watch: Callable[[RobotView], None] = lambda view: None,
+        watch: Callable[[RobotView], object] = lambda view: None,
+        most: int | None = None,
     ) -> EpisodeResult:
         """The episode of ``seed``, from beginning to end; see `TabletopEnvironment.reset`.
 
-        ``watch`` is called with every view that is acted on, before the action.
+        ``watch`` is called with every view that is acted on, before the action. After ``most`` steps it is left.
 
         Raises ValueError for an ``instruction`` that is empty, on which no node would act.
         """
         view = self.robot.reset(seed, task, instruction)
         environment = self.robot.environment
         episode = _Episode(self._policy, self._settings, environment.instruction)
-        while not self.robot.finished:
+        while not self.robot.finished and (most is None or environment.steps < most):
             watch(view)
             view = self.robot.step(episode.command(view))
         return EpisodeResult(

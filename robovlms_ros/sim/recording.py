@@ -32,7 +32,7 @@ from robovlms_ros.sim.scene import FRAME, STEP_DURATION
 from robovlms_ros.sim.tasks import Family, Wording, draw_task
 
 FIRST_TRAINING_SEED = 1_000_000
-# Of an episode that a policy drives so many steps are kept: where it is stuck, more would tell nothing new.
+# An episode that a policy drives ends after so many steps: where it is stuck, more would tell nothing new.
 MOST_CORRECTED: dict[Family, int] = {"pick": 40, "stack": 70}
 # Under noise an attempt may fail; the next one is disturbed in another way.
 ATTEMPTS = 5

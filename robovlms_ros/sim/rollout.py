@@ -65,11 +65,11 @@ def corrected_rollout(loop: ClosedLoop, seed: int, task: Task | None = None, mos
     """Let a policy do the episode of ``seed``; the labels say what the expert would have done at every step.
 
     Where a policy gets into, no demonstration may have been (DAgger: Ross et al. 2011, "A Reduction of Imitation
-    Learning and Structured Prediction to No-Regret Online Learning"). After ``most`` steps no more is noted.
+    Learning and Structured Prediction to No-Regret Online Learning"). After ``most`` steps it ends.
     """
     notes = _Notes(loop.robot.environment)
-    result = loop.run(seed, task, watch=lambda view: notes.take_up_to(most, view.images))
-    return notes.rollout(seed, result.actions[: len(notes)])
+    result = loop.run(seed, task, watch=lambda view: notes.take(view.images), most=most)
+    return notes.rollout(seed, result.actions)
 
 
 class _Notes:
@@ -82,9 +82,6 @@ class _Notes:
         self._infos: list[Mapping[str, Array | None]] = []
         self._images: list[Mapping[str, NDArray[np.uint8] | None]] = []
 
-    def __len__(self) -> int:
-        return len(self._labels)
-
     def take(self, images: Mapping[str, NDArray[np.uint8] | None]) -> Array:
         """Note the state of things; return what the expert would do."""
         environment = self._environment
@@ -93,11 +90,6 @@ class _Notes:
         self._infos.append(environment.info)
         self._images.append(images)
         return self._labels[-1]
-
-    def take_up_to(self, most: int | None, images: Mapping[str, NDArray[np.uint8] | None]) -> None:
-        """The same, unless so many steps are noted already."""
-        if most is None or len(self) < most:
-            self.take(images)
 
     def rollout(self, seed: int, executed: Array) -> Rollout:
         """What has been noted."""
