@@ -127,6 +127,15 @@ def test_the_robots_state_reaches_the_model() -> None:
     np.testing.assert_array_equal(here, step(0.1, 0.2, 0.7))
 
 
+def test_a_model_that_is_told_the_opening_can_tell_what_the_fingers_hold() -> None:
+    made = policy(load_profile("calvin"), state_encoder={"arm_dim": 2, "opening": True})
+    assert made.card["state_dim"] == 3
+    narrow, wide = (
+        made.session().step(look(0, state=np.array([0.1, 0.2, opening]))).normalized for opening in (0.6, 0.9)
+    )
+    assert not np.allclose(narrow[:, :6], wide[:, :6], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("state", "problem"),
     [

@@ -70,7 +70,7 @@ class BaseRoboVLM(VisionLanguageModel):
             gripper_dim = config.act_encoder.gripper_dim
             self.act_encoder = ActionLinearEncoder(head.action_dim - gripper_dim, gripper_dim, width)
         if config.state_encoder is not None:
-            self.embed_arm_state = nn.Linear(config.state_encoder.arm_dim, width)
+            self.embed_arm_state = nn.Linear(config.state_encoder.arm_dim + config.state_encoder.opening, width)
             self.embed_gripper_state = nn.Embedding(2, width)
             self.embed_state = nn.Linear(2 * width, width)
 
@@ -114,7 +114,8 @@ class BaseRoboVLM(VisionLanguageModel):
                 "this model has no state encoder; train one with 'state_encoder' in its configuration"
             )
         gripper = self.embed_gripper_state((state[:, -1] > 0.5).long())
-        token = self.embed_state(torch.cat([self.embed_arm_state(state[:, :-1]), gripper], dim=-1))
+        arm = state if self.config.state_encoder.opening else state[:, :-1]
+        token = self.embed_state(torch.cat([self.embed_arm_state(arm), gripper], dim=-1))
         return self._masked(token.unsqueeze(1))
 
     def arrange(
