@@ -103,8 +103,8 @@ class ActEncoderConfig(Section):
 class StateEncoderConfig(Section):
     """Turns the robot's own state into a token before the action token. Ours: upstream's never worked.
 
-    ``arm_dim`` numbers describe the arm; one more, the gripper's opening, follows them. A model is told whether that
-    is more than half, and with ``opening`` the number itself: fingers that hold something stop anywhere.
+    ``arm_dim`` numbers describe the arm; one more, the gripper's opening, follows them. A model is told whether
+    that is more than half, and with ``opening`` the number itself: fingers that hold something stop anywhere.
     """
 
     arm_dim: int = Field(default=6, gt=0)
