@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every policy head with the same budget, for the table in docs/tabletop.md: what scripts/train_tabletop.sh has left in
-# runs/tabletop goes on with a new head, for 1,200 steps of 64 frames. Interrupted, the same command goes on.
+# runs/tabletop goes on with a new head, for 700 steps of 64 frames. Interrupted, the same command goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=runs/tabletop
@@ -20,8 +20,8 @@ train FCDecoder --set model.overrides.act_head='{type: FCDecoder, hidden_size: 1
 train LSTMDecoder
 train GPTDecoder --set model.overrides.act_head='{type: GPTDecoder, hidden_size: 128}'
 # Words are the language model's: here that is what learns. It is told neither the robot's state nor its actions.
-train DiscreteDecoder --set model.overrides.window_size=1 --set model.overrides.fwd_pred_next_n=3 \
+train DiscreteDecoder --set model.overrides.window_size=1 --set model.overrides.fwd_pred_next_n=1 \
   --set model.overrides.act_encoder=null --set model.overrides.state_encoder=null --set data.history_dropout=0 \
   --set model.overrides.train_setup='{freeze_backbone: false, train_vision: true, train_text_embedding: true}' \
-  --set model.overrides.act_head='{type: DiscreteDecoder, action_space: discrete, n_bin: 64, parallel_decoding: true}' \
+  --set model.overrides.act_head='{type: DiscreteDecoder, action_space: discrete, n_bin: 64}' \
   --set optim.batch_size=32
