@@ -19,8 +19,7 @@ CONDITIONS: Mapping[str, Condition] = {
         for count in (1, 3, 5)
     },
     **{
-        f"{family}, acting while the model works for {1e3 * delay:.0f} ms": Condition(family, delay=delay)
-        for family in ("pick", "stack")
+        f"pick, acting while the model works for {1e3 * delay:.0f} ms": Condition(delay=delay)
         for delay in (0.0, 0.1, 0.3)
     },
     "pick, told another colour: takes that one": Condition(told="another task"),
@@ -28,8 +27,6 @@ CONDITIONS: Mapping[str, Condition] = {
     "stack, told other colours: stacks those": Condition("stack", told="another task"),
     "pick, action history off": Condition(history="off"),
     "pick, action history shuffled": Condition(history="shuffled"),
-    "stack, action history off": Condition("stack", history="off"),
-    "stack, action history shuffled": Condition("stack", history="shuffled"),
     "pick, sentences that it never read": Condition(wording="held_out"),
     "stack, sentences that it never read": Condition("stack", wording="held_out"),
 }
