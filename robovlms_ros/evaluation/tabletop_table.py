@@ -62,7 +62,8 @@ def as_markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         low, high = row.success.interval
         rate = f"{row.success.successes}/{row.success.attempts}"
-        lines.append(f"| {row.name} | {rate} | {low:.0%} to {high:.0%} | {row.steps:.1f} |")
+        steps = f"{row.steps:.1f}" if row.success.successes else "-"
+        lines.append(f"| {row.name} | {rate} | {low:.0%} to {high:.0%} | {steps} |")
     return "\n".join(lines)
 
 

@@ -107,6 +107,7 @@ def test_the_table_holds_every_condition_once_and_goes_where_its_marks_are(tmp_p
     outcomes = [Outcome(seed, "", seed < 3, 10 + seed, 0, 0.01) for seed in range(4)]
     table = as_markdown([Row("pick", Condition(), outcomes)])
     assert "| pick | 3/4 | 30% to 95% | 11.0 |" in table
+    assert "| pick | 0/2 | 0% to 66% | - |" in as_markdown([Row("pick", Condition(), outcomes[3:] * 2)])
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     put_table(page, table)
