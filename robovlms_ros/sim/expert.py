@@ -33,6 +33,9 @@ CLOSING_SLACK = 2.0
 CLEARANCE = 0.035
 RELEASE_SIDEWAYS = 0.010
 RELEASE_HEIGHT = 0.006
+# A block that is as near to its place as this has been put there.
+PLACED_SIDEWAYS = 0.017
+PLACED_HEIGHT = 0.003
 # The fingers have let go of a block when the gripper is as open as this.
 LET_GO = 0.7
 
@@ -110,7 +113,7 @@ def _let_go(world: World) -> Array:
 
 def _rests_on(world: World, colour: str, base: str) -> bool:
     above = world.block_position(colour) - world.block_position(base)
-    near = np.linalg.norm(above[:2]) < 0.017 and abs(above[2] - 2 * BLOCK_HALF) < 0.003
+    near = np.linalg.norm(above[:2]) < PLACED_SIDEWAYS and abs(above[2] - 2 * BLOCK_HALF) < PLACED_HEIGHT
     return bool(near)
 
 
