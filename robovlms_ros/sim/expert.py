@@ -25,13 +25,21 @@ EXPERT_LIMITS = Limits(translation=0.95 * LIMITS.translation, rotation=0.95 * LI
 # Tool above a block's centre while it is not yet over it, and when it closes on it.
 HOVER = 0.07
 GRASP = 0.002
+# How fast it comes down to the block: so far above its height for each metre that it is off by more than this. Closer
+# than that open fingers pass the block's sides, so it can go sideways at any height.
+FUNNEL_SLOPE = 3.0
+BESIDE_SIDEWAYS = 0.014
 # Over the block, for closing: distance sideways.
 CLOSE_SIDEWAYS = 0.012
 CLOSE_HEIGHT = 0.010
 CLOSING_SLACK = 2.0
-# A block that is carried keeps this much above the one below until it is over it.
+# Closed to less than this the fingers are on a block, if only on its corners: it is lifted, the faster the further.
+HELD_OPENING = 0.72
+HELD_RANGE = 0.15
+# A block that is carried keeps at most this much above the one below, and the less the nearer it is to being over it.
 CLEARANCE = 0.035
-RELEASE_SIDEWAYS = 0.010
+CARRY_SLOPE = 0.6
+RELEASE_SIDEWAYS = 0.014
 RELEASE_HEIGHT = 0.006
 # A block that is as near to its place as this has been put there.
 PLACED_SIDEWAYS = 0.017
@@ -81,11 +89,14 @@ def _reach(world: World, colour: str) -> Array:
     height = tool[2] - block[2]
     # Half closed it rather goes on than opens again.
     slack = 1 + CLOSING_SLACK * (1 - world.arm.opening)
-    if error < slack * CLOSE_SIDEWAYS and height < slack * CLOSE_HEIGHT:
-        return _action(np.zeros(3), turn, CLOSED)
     # The more the tool is off, the higher it has to stay, so that the fingers come down beside the block.
-    wanted = GRASP + np.clip(5 * (error - CLOSE_SIDEWAYS), 0, HOVER)
-    return _action(_funnel(sideways, wanted - height), turn, OPEN)
+    wanted = GRASP + np.clip(FUNNEL_SLOPE * (error - BESIDE_SIDEWAYS), 0, HOVER)
+    shift = _funnel(sideways, wanted - height)
+    if error < slack * CLOSE_SIDEWAYS and height < slack * CLOSE_HEIGHT:
+        share = np.clip((HELD_OPENING - world.arm.opening) / HELD_RANGE, 0, 1)
+        shift[2] += share * (LIMITS.translation - shift[2])
+        return _action(shift, turn, CLOSED)
+    return _action(shift, turn, OPEN)
 
 
 def _lift(world: World) -> Array:
@@ -98,11 +109,9 @@ def _carry(world: World, colour: str, base: str) -> Array:
     above = world.block_position(colour) - world.block_position(base)
     error = float(np.linalg.norm(above[:2]))
     height = above[2] - 2 * BLOCK_HALF
-    turn = _upright(world, 0.0)
-    if error < RELEASE_SIDEWAYS and height < RELEASE_HEIGHT:
-        return _action(np.zeros(3), turn, OPEN)
-    wanted = np.clip(4 * (error - 0.008), 0, CLEARANCE)
-    return _action(_funnel(-above[:2], wanted - height), turn, CLOSED)
+    wanted = np.clip(CARRY_SLOPE * (error - RELEASE_SIDEWAYS), 0, CLEARANCE)
+    opening = OPEN if error < RELEASE_SIDEWAYS and height < RELEASE_HEIGHT else CLOSED
+    return _action(_funnel(-above[:2], wanted - height), _upright(world, 0.0), opening)
 
 
 def _let_go(world: World) -> Array:

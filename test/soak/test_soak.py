@@ -73,9 +73,13 @@ def test_sound_nodes_hold(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_node_that_ignores_limits_and_requests_and_leaks_fails(capsys: pytest.CaptureFixture[str]) -> None:
     rig = RigSettings(slack=SLACK, vla_command=[sys.executable, "-c", BROKEN])
-    report = soak(SoakSettings(9, seed=1, faults=("huge actions", "disable", "resets"), rig=rig))
+    wanted = {"limits", "silence", "memory", "threads", "files"}
+    for seconds in (9, 40):  # on a busy machine one fault can take all of the first, and nothing is seen to grow
+        report = soak(SoakSettings(seconds, seed=1, faults=("huge actions", "disable", "resets"), rig=rig))
+        if wanted <= set(report.counts):
+            break
     assert not report.passed
-    assert {"limits", "silence", "memory", "threads", "files"} <= set(report.counts)
+    assert wanted <= set(report.counts)
     show_report(Console(width=100), report)
     printed = capsys.readouterr().out
     assert "published" in printed
