@@ -8,8 +8,9 @@ import pytest
 from robovlms_ros.sim.environment import MAX_STEPS
 from robovlms_ros.sim.expert import Noise, expert_action
 from robovlms_ros.sim.motion import LIMITS
+from robovlms_ros.sim.scene import BLOCK_HALF
 from robovlms_ros.sim.success import SuccessCondition
-from robovlms_ros.sim.tasks import FAMILIES, Family, draw_task
+from robovlms_ros.sim.tasks import FAMILIES, Family, Task, draw_task
 from robovlms_ros.sim.world import World
 
 
@@ -46,6 +47,36 @@ def test_it_has_no_memory(world: World) -> None:
     label = expert_action(world, task)
     expert_action(world, draw_task("stack", 4))
     assert (expert_action(world, task) == label).all()
+
+
+def test_fingers_around_a_turned_block_lift_it_whether_both_touch_it_or_not(world: World) -> None:
+    """Contacts with corners come and go; a label that goes with them teaches to wait beside the block."""
+    world.reset(0)
+    task = Task("pick", "red")
+    world.place("red", np.array([*world.arm.position[:2], BLOCK_HALF]), 0.4)
+    world.arm.reset(world.block_position("red"), 0.0)
+    for _ in range(8):
+        world.step(np.zeros(7))
+    assert world.grasped("red")
+    assert expert_action(world, task)[2] > 0.02
+    held = world.block_position("red")
+    world.place("red", held + np.array([0.008, 0.0, 0.001]), 0.4)
+    assert not world.grasped("red")
+    assert expert_action(world, task)[2] > 0.003
+
+
+def test_a_block_over_its_place_is_brought_nearer_also_while_it_is_let_go(world: World) -> None:
+    """Where 'closer' and 'stay' are a few millimetres apart, a policy stands still between them."""
+    world.reset(0)
+    task = Task("stack", "red", "blue")
+    while not world.grasped("red") or world.block_position("red")[2] < 3 * BLOCK_HALF + 0.005:
+        world.step(expert_action(world, task))
+    held = world.block_position("red")
+    for distance in (0.006, 0.012, 0.016, 0.025, 0.035):
+        for angle in np.arange(0, 2 * np.pi, 0.7):
+            shift = distance * np.array([np.cos(angle), np.sin(angle)])
+            world.place("blue", np.array([*(held[:2] + shift), held[2] - 2 * BLOCK_HALF - 0.004]))
+            assert expert_action(world, task)[:2] @ shift > 0.2 * distance**2
 
 
 def test_noise_disturbs_its_share_of_steps_within_the_limits_and_never_the_gripper() -> None:
