@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every policy head with the same budget, for the table in docs/tabletop.md: what scripts/train_tabletop.sh has left in
-# runs/tabletop goes on with a new head, for 600 steps of 64 frames. Interrupted, the same command goes on.
+# runs/tabletop goes on with a new head, for 1,500 steps of 64 frames. Interrupted, the same command goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=runs/tabletop
