@@ -40,12 +40,12 @@ HELD_RANGE = 0.15
 CLEARANCE = 0.035
 CARRY_SLOPE = 0.6
 RELEASE_SIDEWAYS = 0.014
-RELEASE_HEIGHT = 0.006
+RELEASE_HEIGHT = 0.010
 # A block that is as near to its place as this has been put there.
 PLACED_SIDEWAYS = 0.017
 PLACED_HEIGHT = 0.003
-# The fingers have let go of a block when the gripper is as open as this.
-LET_GO = 0.7
+# The fingers have let go of a block when the gripper is as open as this: on its corners they are at up to 0.7.
+LET_GO = 0.85
 
 
 def expert_action(world: World, task: Task) -> Array:
