@@ -44,6 +44,12 @@ def test_an_episode_of_a_seed_is_always_the_same(runner: Runner) -> None:
     assert first.latency > 0
 
 
+@pytest.mark.parametrize("condition", [Condition(), Condition("stack", execute=3), Condition(told="another task")])
+def test_the_model_that_comes_with_the_package_does_what_it_is_told(runner: Runner, condition: Condition) -> None:
+    """Its rates are in docs/tabletop.md; this holds the weights in the tree to the code beside them."""
+    assert sum(runner.run(condition, seed).succeeded for seed in range(100, 105)) >= 3
+
+
 def test_the_arm_waits_for_a_slow_model_only_before_its_first_chunk(runner: Runner) -> None:
     outcome = runner.run(Condition(delay=0.1), 1)
     # 0.1 s are two steps and a bit.
