@@ -20,7 +20,7 @@ setup: ## make the environment: .venv and the built interfaces
 demo: setup ## a simulated robot does what it is told, over ROS; a page with films in demo_out/
 	@$(in_env) robovlms demo
 
-train-tabletop: setup ## the tabletop's model from nothing: recordings, training, packing (80 minutes); OUT=folder
+train-tabletop: setup ## the tabletop's model from nothing: recordings, training, packing (26 minutes); OUT=folder
 	@$(in_env) scripts/train_tabletop.sh $(or $(OUT),models/tabletop)
 
 # Footage of two SO-100 arms lies beside the checkouts of those who build this; a photograph comes with the package.
