@@ -25,18 +25,20 @@ EXPERT_LIMITS = Limits(translation=0.95 * LIMITS.translation, rotation=0.95 * LI
 # Tool above a block's centre while it is not yet over it, and when it closes on it.
 HOVER = 0.07
 GRASP = 0.002
-# How fast it comes down to the block: so far above its height for each metre that it is off by more than this. Closer
-# than that open fingers pass the block's sides, so it can go sideways at any height.
+# How fast it comes down to the block: so far above its height for each metre that it is off by more than this.
+# Closer than that open fingers pass the block's sides, so it can go sideways at any height.
 FUNNEL_SLOPE = 3.0
 BESIDE_SIDEWAYS = 0.014
 # Over the block, for closing: distance sideways.
 CLOSE_SIDEWAYS = 0.012
 CLOSE_HEIGHT = 0.010
 CLOSING_SLACK = 2.0
-# Closed to less than this the fingers are on a block, if only on its corners: it is lifted, the faster the further.
+# Closed to less than this the fingers are on a block, if only on its corners: it is lifted, the faster the further
+# they are closed.
 HELD_OPENING = 0.72
 HELD_RANGE = 0.15
-# A block that is carried keeps at most this much above the one below, and the less the nearer it is to being over it.
+# A block that is carried keeps at most this much above the one below, and the less the nearer it is to being over
+# it.
 CLEARANCE = 0.035
 CARRY_SLOPE = 0.6
 RELEASE_SIDEWAYS = 0.014
