@@ -21,9 +21,9 @@ from robovlms_ros.policy.preprocess import ImagePreprocessor
 
 INSTRUCTION = "pick up the red block"
 # The golden resampler makes rounding errors of its input 200 times larger; scores of the discrete model reach 34,
-# where float32 is exact to 4e-6.
+# where float32 is exact to 4e-6; sums in the order of AVX-512 differ by 2.9e-5.
 _WIDER = {"kosmos_fc_resampler": 5e-5}
-_SCORES = 2.5e-5
+_SCORES = 5e-5
 
 
 def golden_model(golden: GoldenFolder, case: str) -> BaseRoboVLM:

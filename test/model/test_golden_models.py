@@ -99,8 +99,8 @@ def test_discrete_answers_match(step: int) -> None:
     prefix = model.arrange(images.flatten(1, 2), model.embed_text(torch.from_numpy(prompt))).embeddings
     found = decode_tokens(model.language_model, model.word_scores, model.embed_text, prefix, 7)
     assert torch.equal(found.ids, tokens)
-    # Logits here reach 34, where float32 is exact to 4e-6.
-    np.testing.assert_allclose(found.logits[0], golden["rollout_logits"][step], atol=2.5e-5, rtol=0)
+    # Logits here reach 34, where float32 is exact to 4e-6; AVX-512 sums differ by 2.9e-5.
+    np.testing.assert_allclose(found.logits[0], golden["rollout_logits"][step], atol=5e-5, rtol=0)
 
 
 def test_the_discrete_prompt_matches() -> None:
