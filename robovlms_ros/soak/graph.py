@@ -35,6 +35,9 @@ from robovlms_ros.soak.scripted_node import said
 
 START_TIMEOUT = 30.0
 CALL_TIMEOUT = 10.0
+# A service that we have found may not have found us yet, and after 0.1 s Fast DDS drops an answer whose reader it
+# does not know. So clients are kept, and a new one waits a little.
+MUTUAL = 0.3
 
 
 class Graph:
@@ -46,6 +49,7 @@ class Graph:
         self.node: Node = stack.enter_context(spinning_node(int(self.environment["ROS_DOMAIN_ID"]), name))
         self.processes: list[NodeProcess] = []
         """Those that must not end while something is waited for."""
+        self._clients: dict[str, Any] = {}
 
     def start(self, name: str, command: Sequence[str]) -> NodeProcess:
         """Start a process that is stopped at the end. From the main thread only."""
@@ -92,14 +96,16 @@ class Graph:
 
     def call(self, service_type: Any, name: str, request: Any, timeout: float = CALL_TIMEOUT) -> Any:
         """Call a service and return its answer. Raises NodeProcessError where none comes."""
-        client: Any = self.node.create_client(service_type, name)
-        try:
-            self.wait_for(client.service_is_ready, f"there is no service {name}", timeout)
-            future = client.call_async(request)
-            self.wait_for(future.done, f"{name} did not answer", timeout)
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        client = self._clients.get(name)
+        first = client is None
+        if client is None:
+            client = self._clients[name] = self.node.create_client(service_type, name)
+        self.wait_for(client.service_is_ready, f"there is no service {name}", timeout)
+        if first:
+            time.sleep(MUTUAL)
+        future = client.call_async(request)
+        self.wait_for(future.done, f"{name} did not answer", timeout)
+        return future.result()
 
     def state(self, name: str = "vla_node") -> str:
         """Return the lifecycle state of a node."""

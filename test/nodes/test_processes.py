@@ -166,6 +166,7 @@ def test_a_signal_during_a_goal_gives_it_a_result_before_the_process_ends(start:
     graph.wait_for(
         lambda: camera.get_subscription_count() and graph.helper.count_publishers("/action"), "discovery"
     )
+    time.sleep(0.3)  # the node has to find the client, too, or Fast DDS drops its answer
     sent = client.send_goal_async(RunInstruction.Goal(instruction="go"))
     graph.wait_for(sent.done, "the answer to the goal")
     result = sent.result().get_result_async()

@@ -22,8 +22,8 @@ from robovlms_ros.model.policy_head.discrete import (
 from robovlms_ros.model.sequence import merge
 
 GOLDEN = arrays("kosmos_discrete")
-# Logits here reach 34, where float32 is exact to 4e-6 (AVX-512 sums differ by 2.9e-5); the token that wins leads by
-# 0.14 or more.
+# Logits here reach 34, where float32 is exact to 4e-6 (AVX-512 sums differ by 2.9e-5); the token that wins leads
+# by 0.14 or more.
 LOGIT_TOLERANCE = 5e-5
 
 
