@@ -96,12 +96,10 @@ class Graph:
 
     def call(self, service_type: Any, name: str, request: Any, timeout: float = CALL_TIMEOUT) -> Any:
         """Call a service and return its answer. Raises NodeProcessError where none comes."""
-        client = self._clients.get(name)
-        first = client is None
-        if client is None:
-            client = self._clients[name] = self.node.create_client(service_type, name)
+        client = self._clients.get(name) or self.node.create_client(service_type, name)
         self.wait_for(client.service_is_ready, f"there is no service {name}", timeout)
-        if first:
+        if name not in self._clients:
+            self._clients[name] = client
             time.sleep(MUTUAL)
         future = client.call_async(request)
         self.wait_for(future.done, f"{name} did not answer", timeout)
